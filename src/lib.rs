@@ -1,0 +1,6 @@
+//! A sidecar beside a node exporter that learns what normal looks like and tells Prometheus and Alertmanager when it
+//! stops being normal.
+
+pub mod series;
+pub mod setting;
+pub mod window;

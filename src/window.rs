@@ -1,0 +1,303 @@
+//! What a target has shown lately, in Arrow buffers.
+//!
+//! A [`Window`] holds the raw series that signals select; a [`Table`] is one set of columns with one time axis and
+//! carries both the raw series of one origin and the history of a target's signals. Nothing outside sees an Arrow
+//! type but those who persist or ship the buffers.
+
+mod table;
+
+use std::collections::HashMap;
+
+pub use table::{ColumnView, Frozen, Table};
+
+use crate::series::{Batch, Labels, Origin, Sample, Timestamp};
+
+/// Bounds of one target's window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Samples kept per series.
+    pub samples: usize,
+    /// Bytes of buffers over all series; a series that would pass it is refused and counted.
+    pub bytes: usize,
+}
+
+/// The raw series of one target, each up to [`Limits::samples`] long.
+///
+/// Series scraped together share one time axis, so a scrape in which a series is missing leaves a null there: that
+/// null is Prometheus' staleness marker. Series that bring their own timestamps have an axis each and, as in
+/// Prometheus, no such marker.
+pub struct Window {
+    limits: Limits,
+    tables: Vec<(Axis, Table)>,
+    index: HashMap<Labels, SeriesRef>,
+    generation: u64,
+    refused: u64,
+    late: u64,
+}
+
+/// Whose times a table's rows are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Axis {
+    Shared(Origin),
+    Own,
+}
+
+/// Where a series lies in its window. Valid as long as [`Window::generation`] stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeriesRef {
+    table: usize,
+    column: usize,
+}
+
+impl Window {
+    /// An empty window.
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, tables: Vec::new(), index: HashMap::new(), generation: 0, refused: 0, late: 0 }
+    }
+
+    /// Takes in one batch. Samples at or before the newest of their axis are dropped and counted as late.
+    pub fn push(&mut self, batch: &Batch) {
+        self.push_shared(batch);
+        for sample in &batch.samples {
+            if let Some(at) = sample.at {
+                self.push_own(sample, at);
+            }
+        }
+    }
+
+    fn push_shared(&mut self, batch: &Batch) {
+        let table = self.table_of(Axis::Shared(batch.origin));
+        if !self.tables[table].1.begin_row(batch.at) {
+            self.late += batch.samples.len() as u64;
+            return;
+        }
+        for sample in batch.samples.iter().filter(|s| s.at.is_none()) {
+            match self.find_or_add(&sample.labels, table) {
+                Some(series) => self.tables[series.table].1.set(series.column, sample.value),
+                None => self.refused += 1,
+            }
+        }
+        self.forget_silent(table);
+    }
+
+    fn push_own(&mut self, sample: &Sample, at: Timestamp) {
+        let known = self.index.get(&sample.labels).copied();
+        let Some(series) = known.or_else(|| self.add_own(&sample.labels)) else {
+            self.refused += 1;
+            return;
+        };
+        let table = &mut self.tables[series.table].1;
+        if table.begin_row(at) {
+            table.set(series.column, sample.value);
+        } else if table.last() != Some(at) {
+            // An exporter repeats a stamped sample until it has a newer one: that is no loss.
+            self.late += 1;
+        }
+    }
+
+    fn table_of(&mut self, axis: Axis) -> usize {
+        let known = self.tables.iter().position(|(a, _)| *a == axis && axis != Axis::Own);
+        known.unwrap_or_else(|| {
+            self.tables.push((axis, Table::new(self.limits.samples)));
+            self.tables.len() - 1
+        })
+    }
+
+    fn find_or_add(&mut self, labels: &Labels, table: usize) -> Option<SeriesRef> {
+        if let Some(found) = self.index.get(labels) {
+            return (found.table == table).then_some(*found);
+        }
+        self.has_room(0).then(|| self.add(labels, table))
+    }
+
+    fn add_own(&mut self, labels: &Labels) -> Option<SeriesRef> {
+        if !self.has_room(Table::bytes_per_column(self.limits.samples)) {
+            return None;
+        }
+        let table = self.table_of(Axis::Own);
+        Some(self.add(labels, table))
+    }
+
+    fn add(&mut self, labels: &Labels, table: usize) -> SeriesRef {
+        let column = self.tables[table].1.add_column();
+        let series = SeriesRef { table, column };
+        self.index.insert(labels.clone(), series);
+        self.generation += 1;
+        series
+    }
+
+    fn has_room(&self, beside: usize) -> bool {
+        self.bytes() + beside + Table::bytes_per_column(self.limits.samples) <= self.limits.bytes
+    }
+
+    /// Frees the columns that hold nothing any more, once in a while: when the table has just been compacted.
+    fn forget_silent(&mut self, table: usize) {
+        let silent = self.tables[table].1.take_silent_columns();
+        if silent.is_empty() {
+            return;
+        }
+        self.index.retain(|_, series| series.table != table || !silent.contains(&series.column));
+        self.generation += 1;
+    }
+
+    /// Series held now.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether no series is held.
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// Bytes of the buffers.
+    pub fn bytes(&self) -> usize {
+        self.tables.iter().map(|(_, table)| table.bytes()).sum()
+    }
+
+    /// Samples refused because the window was full.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// Samples dropped because they were not newer than what is held.
+    pub fn late(&self) -> u64 {
+        self.late
+    }
+
+    /// A number that changes whenever the set of series does; selections made at one generation hold during it.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The time of the newest row of any origin.
+    pub fn newest(&self) -> Option<Timestamp> {
+        self.tables.iter().filter_map(|(_, table)| table.last()).max()
+    }
+
+    /// A view for reading; borrows, copies nothing.
+    pub fn view(&self) -> WindowView<'_> {
+        WindowView { window: self }
+    }
+}
+
+/// A borrowed, read-only window.
+#[derive(Clone, Copy)]
+pub struct WindowView<'a> {
+    window: &'a Window,
+}
+
+impl<'a> WindowView<'a> {
+    /// See [`Window::generation`].
+    pub fn generation(&self) -> u64 {
+        self.window.generation
+    }
+
+    /// The series whose labels `wanted` accepts, in the order of their labels.
+    pub fn select(&self, wanted: impl Fn(&Labels) -> bool) -> Vec<(Labels, SeriesRef)> {
+        let chosen = self.window.index.iter().filter(|(labels, _)| wanted(labels));
+        let mut chosen: Vec<_> = chosen.map(|(labels, series)| (labels.clone(), *series)).collect();
+        chosen.sort_by(|a, b| a.0.cmp(&b.0));
+        chosen
+    }
+
+    /// The samples of one series, as borrowed slices.
+    pub fn series(&self, series: SeriesRef) -> ColumnView<'a> {
+        self.window.tables[series.table].1.column(series.column)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(name: &str) -> Labels {
+        Labels::new([("__name__", name)])
+    }
+
+    fn sample(name: &str, value: f64) -> Sample {
+        Sample { labels: labels(name), value, at: None }
+    }
+
+    fn scrape(at: i64, samples: Vec<Sample>) -> Batch {
+        Batch { origin: Origin::Scrape, at: Timestamp::from_millis(at), samples }
+    }
+
+    fn values(window: &Window, name: &str) -> Vec<(i64, Option<f64>)> {
+        let view = window.view();
+        let found = view.select(|l| l.name() == name);
+        let column = view.series(found[0].1);
+        (0..column.len()).map(|i| (column.time(i).millis(), column.get(i))).collect()
+    }
+
+    const LIMITS: Limits = Limits { samples: 4, bytes: 1 << 20 };
+
+    #[test]
+    fn a_series_missing_from_a_scrape_is_a_null_not_a_zero() {
+        let mut window = Window::new(LIMITS);
+        window.push(&scrape(1, vec![sample("a", 1.0), sample("b", 0.0)]));
+        window.push(&scrape(2, vec![sample("b", 0.0)]));
+        assert_eq!(values(&window, "a"), [(1, Some(1.0)), (2, None)]);
+        assert_eq!(values(&window, "b"), [(1, Some(0.0)), (2, Some(0.0))]);
+    }
+
+    #[test]
+    fn only_the_newest_samples_are_kept_and_in_order() {
+        let mut window = Window::new(LIMITS);
+        for at in 0..500 {
+            window.push(&scrape(at, vec![sample("a", at as f64)]));
+        }
+        let kept = values(&window, "a");
+        assert_eq!(kept, (496..500).map(|at| (at, Some(at as f64))).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_is_not_newer_is_dropped_and_counted() {
+        let mut window = Window::new(LIMITS);
+        window.push(&scrape(10, vec![sample("a", 1.0)]));
+        window.push(&scrape(10, vec![sample("a", 2.0)]));
+        window.push(&scrape(9, vec![sample("a", 3.0)]));
+        assert_eq!(values(&window, "a"), [(10, Some(1.0))]);
+        assert_eq!(window.late(), 2);
+    }
+
+    #[test]
+    fn a_series_with_its_own_timestamps_keeps_them_and_is_not_marked_stale() {
+        let stamped = |at| Sample { at: Some(Timestamp::from_millis(at)), ..sample("own", at as f64) };
+        let mut window = Window::new(LIMITS);
+        window.push(&scrape(100, vec![stamped(7)]));
+        window.push(&scrape(200, vec![stamped(7)]));
+        window.push(&scrape(300, vec![stamped(8)]));
+        assert_eq!(values(&window, "own"), [(7, Some(7.0)), (8, Some(8.0))]);
+        assert_eq!(window.late(), 0);
+    }
+
+    #[test]
+    fn a_series_beyond_the_byte_limit_is_refused_and_counted_while_the_held_ones_go_on() {
+        let mut window = Window::new(Limits { samples: 100, bytes: 4 * Table::bytes_per_column(100) });
+        let many: Vec<_> = (0..10).map(|i| sample(&format!("m{i}"), 1.0)).collect();
+        window.push(&scrape(1, many.clone()));
+        window.push(&scrape(2, many));
+        assert_eq!(window.len(), 3, "one column's worth is the time axis");
+        assert_eq!(window.refused(), 14);
+        assert!(window.bytes() <= 4 * Table::bytes_per_column(100));
+        assert_eq!(values(&window, "m0"), [(1, Some(1.0)), (2, Some(1.0))]);
+    }
+
+    #[test]
+    fn a_series_silent_for_a_whole_window_gives_its_place_back() {
+        let mut window = Window::new(LIMITS);
+        window.push(&scrape(0, vec![sample("gone", 1.0)]));
+        let before = window.generation();
+        for at in 1..400 {
+            window.push(&scrape(at, vec![sample("a", 1.0)]));
+        }
+        assert_eq!(window.len(), 1);
+        assert!(window.generation() > before);
+        assert_eq!(
+            window.bytes(),
+            2 * Table::bytes_per_column(LIMITS.samples),
+            "the time axis and one column"
+        );
+    }
+}
