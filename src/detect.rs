@@ -1,0 +1,3 @@
+//! From signals to a verdict: four detectors, one calibration, one weighted vote.
+
+pub mod verdict;

@@ -1,0 +1,3 @@
+//! The one path from samples to verdicts, for `run` and for `backtest`.
+
+pub mod snapshot;
