@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, BooleanArray, Float64Array};
+use arrow::array::{Array, Float64Array};
 use arrow::buffer::{BooleanBuffer, Buffer, MutableBuffer, NullBuffer, ScalarBuffer};
 use arrow::util::bit_util;
 
@@ -326,22 +326,10 @@ impl Frozen {
         &self.columns[column]
     }
 
-    /// The rows where `keep` is set.
-    ///
-    /// # Errors
-    /// When `keep` is not as long as the table.
-    pub fn filter(&self, keep: &[bool]) -> Result<Self, arrow::error::ArrowError> {
-        let mask = BooleanArray::from(keep.to_vec());
-        let times = arrow::array::Int64Array::new(self.times.clone(), None);
-        let times = arrow::compute::filter(&times, &mask)?;
-        let times =
-            arrow::array::AsArray::as_primitive::<arrow::datatypes::Int64Type>(&times).values().clone();
-        let mut columns = Vec::with_capacity(self.columns.len());
-        for column in &self.columns {
-            let kept = arrow::compute::filter(column.as_ref(), &mask)?;
-            columns.push(Arc::new(Float64Array::from(kept.to_data())));
-        }
-        Ok(Self { times, columns })
+    /// Value of one row of a column; `None` where it is null.
+    pub fn get(&self, column: usize, row: usize) -> Option<f64> {
+        let column = &self.columns[column];
+        column.is_valid(row).then(|| column.value(row))
     }
 }
 
@@ -411,18 +399,6 @@ mod tests {
         push(&mut table, 1, &[Some(1.0)]);
         let (a, b) = (table.freeze(), table.freeze());
         assert_eq!(a.column(0).values().as_ptr(), b.column(0).values().as_ptr());
-    }
-
-    #[test]
-    fn filtering_keeps_the_chosen_rows_of_times_and_columns() {
-        let mut table = Table::new(8);
-        table.add_column();
-        for at in 0..4 {
-            push(&mut table, at, &[Some(at as f64)]);
-        }
-        let kept = table.freeze().filter(&[true, false, false, true]).unwrap();
-        assert_eq!(kept.times(), [0, 3]);
-        assert_eq!(kept.column(0).values().as_ref(), [0.0, 3.0]);
     }
 
     #[test]

@@ -1,0 +1,247 @@
+//! The only way from a raw score to a number that means the same for every detector.
+//!
+//! A raw score becomes its *surprise*: L = −log₁₀ p, p being the probability that normal data score as high. In the
+//! bulk p is the empirical tail probability; beyond the 95 % quantile it comes from a generalised Pareto distribution
+//! fitted to the excesses (peaks over threshold: Pickands 1975; probability-weighted moments: Hosking & Wallis 1987).
+//!
+//! Deviations from the papers: the shape is drawn towards a prior of 0.2 while excesses are few and kept in [0, 0.5],
+//! because a bounded tail would call the first value beyond it impossible; the scale has a floor; beyond L = 8 the
+//! surprise grows logarithmically, so that scores rank without claiming probabilities no sample could support.
+//!
+//! Scores are absorbed before the model that made them has learned the row (prequentially), and only where the row
+//! was not flagged, so the sample is of honest, out-of-sample, normal scores. Cost: O(1) a score, and a sort of at
+//! most [`MEMORY`] values each time the sample has grown by an eighth.
+
+use super::robust;
+
+/// Normal scores held for calibration.
+const MEMORY: usize = 2048;
+/// Scores needed before a surprise can be told.
+const FEWEST: usize = 15;
+/// Knots of the empirical part.
+const KNOTS: usize = 33;
+/// Surprise beyond which growth is logarithmic.
+const SOFT_CAP: f64 = 8.0;
+/// Smallest scale of the tail, relative to the scale a raw score has by construction (1).
+const SCALE_FLOOR: f64 = 0.1;
+
+/// The tail of one kind of raw score on normal data.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tail {
+    /// Score and surprise at evenly spaced ranks of the bulk, ascending.
+    knots: Vec<(f64, f64)>,
+    /// Where the Pareto tail begins, and the surprise there.
+    start: (f64, f64),
+    shape: f64,
+    scale: f64,
+}
+
+impl Tail {
+    /// Fits the tail of `scores`, which must be ascending; `None` while they are too few.
+    pub fn fit(scores: &[f64]) -> Option<Self> {
+        let n = scores.len();
+        if n < FEWEST {
+            return None;
+        }
+        let begin = robust::quantile(scores, if n < 200 { 0.9 } else { 0.95 })?;
+        let excesses: Vec<f64> = scores.iter().map(|s| s - begin).filter(|e| *e > 0.0).collect();
+        let spread = (begin - robust::median(scores)?).max(SCALE_FLOOR);
+        let (shape, scale) = pareto(&excesses, spread);
+        let beyond = excesses.len().max(1) as f64 / n as f64;
+        let start = (begin, -beyond.log10());
+        Some(Self { knots: knots(scores, begin), start, shape, scale })
+    }
+
+    /// −log₁₀ of the probability that normal data score `score` or more; 0 and up, finite for a finite score.
+    pub fn surprise(&self, score: f64) -> f64 {
+        let (begin, at_begin) = self.start;
+        if score <= begin {
+            return self.bulk(score);
+        }
+        let excess = (score - begin) / self.scale;
+        let beyond = if self.shape < 1e-6 { excess } else { (self.shape * excess).ln_1p() / self.shape };
+        soft_cap(at_begin + beyond / std::f64::consts::LN_10)
+    }
+
+    /// The score that surprises by `surprise`: the inverse of [`Tail::surprise`] in the tail; where the tail begins
+    /// for anything less.
+    pub fn score_at(&self, surprise: f64) -> f64 {
+        let beyond = (surprise - self.start.1).max(0.0) * std::f64::consts::LN_10;
+        let excess = if self.shape < 1e-6 { beyond } else { (self.shape * beyond).exp_m1() / self.shape };
+        self.start.0 + excess * self.scale
+    }
+
+    fn bulk(&self, score: f64) -> f64 {
+        let above = self.knots.partition_point(|(knot, _)| *knot < score);
+        let Some((right, high)) = self.knots.get(above).copied() else { return self.start.1 };
+        let Some((left, low)) = above.checked_sub(1).map(|at| self.knots[at]) else { return high };
+        low + (high - low) * (score - left) / (right - left)
+    }
+}
+
+/// Shape and scale of the generalised Pareto distribution of ascending `excesses`.
+fn pareto(excesses: &[f64], spread: f64) -> (f64, f64) {
+    const PRIOR: (f64, f64) = (0.2, 20.0);
+    let n = excesses.len() as f64;
+    let mean = excesses.iter().sum::<f64>() / n.max(1.0);
+    if excesses.len() < 3 {
+        return (0.3, mean.max(spread));
+    }
+    let weighted: f64 = excesses.iter().enumerate().map(|(i, e)| i as f64 / (n - 1.0) * e).sum();
+    let first_moment = weighted / n;
+    let k = mean / (mean - 2.0 * (mean - first_moment)).max(1e-12) - 2.0;
+    let trust = n / (n + PRIOR.1);
+    let shape = (trust * (-k).clamp(-0.2, 0.6) + (1.0 - trust) * PRIOR.0).clamp(0.0, 0.5);
+    (shape, (mean * (1.0 - shape)).max(SCALE_FLOOR))
+}
+
+/// Evenly spaced ranks up to where the tail begins; equal scores surprise as little as the lowest of them.
+fn knots(scores: &[f64], begin: f64) -> Vec<(f64, f64)> {
+    let n = scores.len();
+    let ranks = (0..KNOTS).map(|step| scores[step * (n - 1) / (KNOTS - 1)]);
+    let mut knots: Vec<(f64, f64)> = Vec::with_capacity(KNOTS + 1);
+    for score in ranks.filter(|score| *score < begin).chain([begin]) {
+        let at_least = n - scores.partition_point(|s| *s < score);
+        if knots.last().is_none_or(|(last, _)| *last < score) {
+            knots.push((score, -(at_least as f64 / n as f64).log10()));
+        }
+    }
+    knots
+}
+
+fn soft_cap(surprise: f64) -> f64 {
+    if surprise <= SOFT_CAP { surprise } else { SOFT_CAP + (surprise - SOFT_CAP).ln_1p() }
+}
+
+/// A tail that follows the normal scores as they come.
+#[derive(Clone, Debug, Default)]
+pub struct Calibration {
+    scores: Vec<f64>,
+    /// Where the next score goes once the memory is full.
+    next: usize,
+    fresh: usize,
+    tail: Option<Tail>,
+}
+
+impl Calibration {
+    /// Takes in the raw score of one normal row.
+    pub fn absorb(&mut self, score: f64) {
+        if !score.is_finite() {
+            return;
+        }
+        if self.scores.len() < MEMORY {
+            self.scores.push(score);
+        } else {
+            self.scores[self.next] = score;
+            self.next = (self.next + 1) % MEMORY;
+        }
+        self.fresh += 1;
+        if self.fresh > self.scores.len() / 8 && self.scores.len() >= FEWEST {
+            self.refit();
+        }
+    }
+
+    fn refit(&mut self) {
+        let mut sorted = self.scores.clone();
+        robust::sort(&mut sorted);
+        self.tail = Tail::fit(&sorted);
+        self.fresh = 0;
+    }
+
+    /// Surprise of a raw score; `None` while too few normal scores are known.
+    pub fn surprise(&self, score: f64) -> Option<f64> {
+        self.tail.as_ref().map(|tail| tail.surprise(score))
+    }
+
+    /// The score that surprises by `surprise`, see [`Tail::score_at`]; `None` while too few are known.
+    pub fn score_at(&self, surprise: f64) -> Option<f64> {
+        self.tail.as_ref().map(|tail| tail.score_at(surprise))
+    }
+
+    /// Normal scores known.
+    pub fn len(&self) -> usize {
+        self.scores.len()
+    }
+
+    /// Whether no score is known yet.
+    pub fn is_empty(&self) -> bool {
+        self.scores.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand_core::Rng;
+
+    fn exponential(n: usize) -> Vec<f64> {
+        let mut random = rand_pcg::Pcg64Mcg::new(7);
+        let uniform = |r: &mut rand_pcg::Pcg64Mcg| (r.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
+        let mut scores: Vec<f64> = (0..n).map(|_| -(1.0 - uniform(&mut random)).ln()).collect();
+        robust::sort(&mut scores);
+        scores
+    }
+
+    #[test]
+    fn surprise_rises_strictly_and_stays_finite() {
+        let scores = exponential(500);
+        let tail = Tail::fit(&scores).unwrap();
+        let mut before = -1.0;
+        for step in 0..100_000 {
+            let surprise = tail.surprise(scores[0] + f64::from(step) * 0.01);
+            assert!(surprise.is_finite() && surprise > before, "at {step}: {surprise} after {before}");
+            before = surprise;
+        }
+        assert!(tail.surprise(1e300).is_finite());
+    }
+
+    #[test]
+    fn the_inverse_leads_back_to_the_score() {
+        let tail = Tail::fit(&exponential(500)).unwrap();
+        for score in [4.0, 6.0, 10.0] {
+            assert!((tail.score_at(tail.surprise(score)) - score).abs() < 1e-9 * score);
+        }
+    }
+
+    #[test]
+    fn half_of_normal_data_surprise_by_less_than_a_third() {
+        let scores = exponential(2000);
+        let tail = Tail::fit(&scores).unwrap();
+        let surprise = tail.surprise(robust::median(&scores).unwrap());
+        assert!((surprise - 2.0_f64.log10()).abs() < 0.02, "{surprise}");
+    }
+
+    #[test]
+    fn an_exponential_tail_is_read_off_within_its_standard_error() {
+        // The true surprise of an exponential score s is s ÷ ln 10. With 100 excesses the standard error of the
+        // shape is about 0.1, which at two e-folds past the start is 0.1 × 2² ÷ 2 ÷ ln 10 = 0.09.
+        let tail = Tail::fit(&exponential(2000)).unwrap();
+        let score = 5.0;
+        assert!((tail.surprise(score) - score / std::f64::consts::LN_10).abs() < 0.18);
+    }
+
+    #[test]
+    fn a_score_never_seen_on_constant_data_is_surprising_but_not_beyond_all_measure() {
+        let tail = Tail::fit(&[0.0; 50]).unwrap();
+        assert_eq!(tail.surprise(0.0), 0.0);
+        assert!(tail.surprise(0.01) < tail.surprise(5.0));
+        assert!((3.0..9.0).contains(&tail.surprise(10.0)), "{}", tail.surprise(10.0));
+    }
+
+    #[test]
+    fn too_few_scores_tell_nothing() {
+        assert!(Tail::fit(&exponential(FEWEST - 1)).is_none());
+        let mut calibration = Calibration::default();
+        (0..FEWEST).for_each(|_| calibration.absorb(f64::NAN));
+        assert!(calibration.surprise(1.0).is_none(), "NaN is no score");
+    }
+
+    #[test]
+    fn the_memory_is_bounded_and_follows_the_newest() {
+        let mut calibration = Calibration::default();
+        (0..MEMORY).for_each(|_| calibration.absorb(100.0));
+        (0..2 * MEMORY).for_each(|i| calibration.absorb((i % 10) as f64));
+        assert_eq!(calibration.len(), MEMORY);
+        assert!(calibration.surprise(100.0).unwrap() > 3.0);
+    }
+}

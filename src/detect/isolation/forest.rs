@@ -1,0 +1,127 @@
+//! An isolation forest over the shape of one metric, in one flat arena.
+
+use rand_core::Rng;
+use rand_pcg::Pcg64Mcg;
+
+use super::{FEATURES, Feature, Params, Shape};
+
+/// Features tried for a split before a node is called constant.
+const TRIES: usize = 2 * FEATURES;
+const EULER: f64 = 0.577_215_664_901_532_9;
+
+/// Trees of one metric.
+#[derive(Clone, Debug)]
+pub struct Forest {
+    nodes: Vec<Node>,
+    roots: Vec<u32>,
+    /// Mean path of an unsuccessful search in a tree of the sample's size: what a path is measured against.
+    usual_path: f64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Node {
+    Split {
+        feature: u8,
+        at: f64,
+        left: u32,
+        right: u32,
+    },
+    /// Depth, with the path expected below it added.
+    Leaf(f64),
+}
+
+impl Forest {
+    /// Grows `params.trees` trees, each on a sample drawn with replacement.
+    pub(super) fn grow(shapes: &[Shape], params: Params, random: &mut Pcg64Mcg) -> Self {
+        let size = params.sample_size.min(shapes.len());
+        let limit = (size as f64).log2().ceil() as usize;
+        let mut forest = Self { nodes: Vec::new(), roots: Vec::new(), usual_path: usual_path(size) };
+        for _ in 0..params.trees {
+            let mut sample: Vec<&Shape> = (0..size).map(|_| &shapes[below(random, shapes.len())]).collect();
+            let root = forest.split(&mut sample, 0, limit, random);
+            forest.roots.push(root);
+        }
+        forest
+    }
+
+    fn split(&mut self, sample: &mut [&Shape], depth: usize, limit: usize, random: &mut Pcg64Mcg) -> u32 {
+        let chosen = if depth < limit { choose(sample, random) } else { None };
+        let Some((feature, at)) = chosen else {
+            return self.add(Node::Leaf(depth as f64 + usual_path(sample.len())));
+        };
+        let middle = partition(sample, feature, at);
+        let (low, high) = sample.split_at_mut(middle);
+        let left = self.split(low, depth + 1, limit, random);
+        let right = self.split(high, depth + 1, limit, random);
+        self.add(Node::Split { feature: feature as u8, at, left, right })
+    }
+
+    fn add(&mut self, node: Node) -> u32 {
+        self.nodes.push(node);
+        (self.nodes.len() - 1) as u32
+    }
+
+    /// 2^(−mean path ÷ usual path): 1 for a shape told apart at once, below 0.5 for a usual one.
+    pub fn isolation(&self, shape: &Shape) -> f64 {
+        let paths: f64 = self.roots.iter().map(|root| self.path(*root, shape)).sum();
+        (-paths / self.roots.len().max(1) as f64 / self.usual_path).exp2()
+    }
+
+    fn path(&self, root: u32, shape: &Shape) -> f64 {
+        let mut at = root;
+        loop {
+            match self.nodes[at as usize] {
+                Node::Leaf(path) => return path,
+                Node::Split { feature, at: value, left, right } => {
+                    at = if shape[feature as usize] < value { left } else { right };
+                }
+            }
+        }
+    }
+}
+
+/// A random feature that is not constant in `sample`, and a random value within its range.
+fn choose(sample: &[&Shape], random: &mut Pcg64Mcg) -> Option<(Feature, f64)> {
+    if sample.len() < 2 {
+        return None;
+    }
+    (0..TRIES).find_map(|_| {
+        let feature = below(random, FEATURES);
+        let range = |(low, high): (f64, f64), s: &&Shape| (low.min(s[feature]), high.max(s[feature]));
+        let (low, high) = sample.iter().fold((f64::INFINITY, f64::NEG_INFINITY), range);
+        let at = low + (high - low) * unit(random);
+        // Rounding must not put all of the sample on one side.
+        (low < at && at <= high).then_some((feature, at))
+    })
+}
+
+/// Moves the shapes below `at` to the front and says how many there are.
+fn partition(sample: &mut [&Shape], feature: Feature, at: f64) -> usize {
+    let mut middle = 0;
+    for i in 0..sample.len() {
+        if sample[i][feature] < at {
+            sample.swap(i, middle);
+            middle += 1;
+        }
+    }
+    middle
+}
+
+/// Mean path of an unsuccessful search in a binary tree of `n` values.
+fn usual_path(n: usize) -> f64 {
+    match n {
+        0 | 1 => 0.0,
+        2 => 1.0,
+        n => 2.0 * (((n - 1) as f64).ln() + EULER) - 2.0 * (n - 1) as f64 / n as f64,
+    }
+}
+
+/// A number in [0, 1).
+fn unit(random: &mut Pcg64Mcg) -> f64 {
+    (random.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// A number below `n`; the bias of the multiplication is below 2⁻³² for the sizes here.
+pub(super) fn below(random: &mut Pcg64Mcg, n: usize) -> usize {
+    ((u64::from(random.next_u32()) * n as u64) >> 32) as usize
+}
