@@ -3,12 +3,39 @@
 pub mod budget;
 pub mod calibrate;
 mod esd;
+pub mod gate;
+pub mod guard;
 pub mod isolation;
 pub mod memory;
+pub mod panel;
 pub mod robust;
 pub mod season;
 pub mod seasonal_esd;
 pub mod shape;
+pub mod surprise;
 pub mod verdict;
 pub mod vote;
 pub mod zscore;
+
+use surprise::Raw;
+
+/// Something that can be fitted on the normal past. A detector that was not fitted is of another type than its model,
+/// so that it cannot be asked for a score.
+pub trait Fit {
+    /// What it is fitted on.
+    type Past: ?Sized;
+    /// What comes of it.
+    type Model;
+
+    /// The fitted model; `None` where the past does not suffice for one. Deterministic.
+    fn fit(&self, past: &Self::Past) -> Option<Self::Model>;
+}
+
+/// A fitted model: tells how unusual a row is, in numbers of its own that only the calibration compares.
+pub trait Scorer {
+    /// What it looks at.
+    type Row: ?Sized;
+
+    /// Scores `row` into `raw`, whose buffers are reused.
+    fn score(&self, row: &Self::Row, raw: &mut Raw);
+}

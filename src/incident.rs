@@ -1,5 +1,7 @@
 //! One anomaly of one metric, from its first check over the threshold to its end.
 
+pub mod machine;
+
 use serde::Serialize;
 
 use crate::detect::verdict::{Assessment, Detector, Severity};
@@ -56,7 +58,7 @@ pub enum State {
 }
 
 /// An incident that fires or has ended.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Incident {
     /// The target's final labels.
     pub target: Labels,

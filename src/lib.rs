@@ -6,4 +6,5 @@ pub mod engine;
 pub mod incident;
 pub mod series;
 pub mod setting;
+pub mod signal;
 pub mod window;

@@ -18,6 +18,8 @@ pub use forest::Forest;
 pub use spheres::Spheres;
 
 use super::shape::{FEATURES, Shape};
+use super::surprise::Raw;
+use super::{Fit, Scorer};
 
 /// Rows needed for a fit.
 pub const FEWEST: usize = 30;
@@ -71,41 +73,47 @@ pub struct Isolation {
     spheres: Option<Spheres>,
 }
 
-/// What the voter sees in one row.
-#[derive(Clone, Debug, Default)]
-pub struct Outcome {
-    /// Isolation of each metric's shape, 0–1; `None` where it has no shape or no forest.
-    pub shapes: Vec<Option<f64>>,
-    /// Distance of the whole vector from the normal ones; `None` without two metrics to make a vector.
-    pub vector: Option<f64>,
-    /// Each metric's share of that distance; they sum to 1.
-    pub shares: Vec<f64>,
+/// A fit on which metrics form the vector, and how to grow.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recipe {
+    /// Whether a metric is part of the vector.
+    pub in_vector: Vec<bool>,
+    /// How to grow.
+    pub params: Params,
 }
 
-impl Isolation {
-    /// Grows a voter on normal `rows`; `None` when they are too few. `in_vector` says which metrics form the vector.
-    pub fn fit(rows: &Rows, in_vector: &[bool], params: Params) -> Option<Self> {
+impl Fit for Recipe {
+    type Past = Rows;
+    type Model = Isolation;
+
+    /// `None` when the rows are fewer than [`FEWEST`].
+    fn fit(&self, rows: &Rows) -> Option<Isolation> {
         if rows.len() < FEWEST {
             return None;
         }
-        let mut random = Pcg64Mcg::new(u128::from(params.seed) << 1 | 1);
+        let mut random = Pcg64Mcg::new(u128::from(self.params.seed) << 1 | 1);
         let forests = (0..rows.width).map(|metric| {
             let column = rows.column(metric);
-            (column.len() >= FEWEST).then(|| Forest::grow(&column, params, &mut random))
+            (column.len() >= FEWEST).then(|| Forest::grow(&column, self.params, &mut random))
         });
         let forests = forests.collect();
-        let spheres = Spheres::place(rows, in_vector, &mut random);
-        Some(Self { forests, spheres })
+        let spheres = Spheres::place(rows, &self.in_vector, &mut random);
+        Some(Isolation { forests, spheres })
     }
+}
 
-    /// Scores a row into `outcome`, whose buffers are reused.
-    pub fn score(&self, row: &[Option<Shape>], outcome: &mut Outcome) {
-        outcome.shapes.clear();
-        let scores =
-            row.iter().zip(&self.forests).map(|(shape, forest)| Some(forest.as_ref()?.isolation(&(*shape)?)));
-        outcome.shapes.extend(scores);
-        outcome.shapes.resize(row.len(), None);
-        outcome.vector = self.spheres.as_ref().and_then(|spheres| spheres.distance(row, &mut outcome.shares));
+impl Scorer for Isolation {
+    type Row = [Option<Shape>];
+
+    /// A metric's score is the isolation of its shape, 0–1; the vector's is its distance from the normal ones.
+    fn score(&self, row: &[Option<Shape>], raw: &mut Raw) {
+        let isolation =
+            |(shape, forest): (&Option<Shape>, &Option<Forest>)| Some(forest.as_ref()?.isolation(&(*shape)?));
+        raw.metrics.clear();
+        raw.metrics.extend(row.iter().zip(&self.forests).map(isolation));
+        raw.metrics.resize(row.len(), None);
+        raw.shares.clear();
+        raw.vector = self.spheres.as_ref().and_then(|spheres| spheres.distance(row, &mut raw.shares));
     }
 }
 
@@ -137,28 +145,32 @@ mod tests {
 
     const PARAMS: Params = Params { trees: 50, sample_size: 128, seed: 1 };
 
-    fn score(model: &Isolation, row: &[Option<Shape>]) -> Outcome {
-        let mut outcome = Outcome::default();
-        model.score(row, &mut outcome);
-        outcome
+    fn grow(rows: &Rows, width: usize) -> Option<Isolation> {
+        Recipe { in_vector: vec![true; width], params: PARAMS }.fit(rows)
+    }
+
+    fn score(model: &Isolation, row: &[Option<Shape>]) -> Raw {
+        let mut raw = Raw::default();
+        model.score(row, &mut raw);
+        raw
     }
 
     #[test]
     fn a_row_far_from_all_is_isolated_and_the_metric_that_is_far_is_named() {
-        let model = Isolation::fit(&rows(300), &[true; 3], PARAMS).unwrap();
+        let model = grow(&rows(300), 3).unwrap();
         let normal = score(&model, rows(300).row(7));
         let mut row = rows(300).row(7).to_vec();
         row[2] = Some([50.0, 45.0, 2.9, 49.0, 5.0]);
         let odd = score(&model, &row);
         assert!(odd.vector.unwrap() > 2.0 * normal.vector.unwrap());
         assert!(odd.shares[2] > 0.9, "{:?}", odd.shares);
-        assert!(odd.shapes[2] > normal.shapes[2]);
-        assert_eq!(odd.shapes[0], normal.shapes[0]);
+        assert!(odd.metrics[2] > normal.metrics[2]);
+        assert_eq!(odd.metrics[0], normal.metrics[0]);
     }
 
     #[test]
     fn a_combination_never_seen_is_far_though_each_value_is_usual() {
-        let model = Isolation::fit(&rows(300), &[true; 3], PARAMS).unwrap();
+        let model = grow(&rows(300), 3).unwrap();
         let shape = |value: f64| Some([value, value - 5.0, 2.9, 0.0, 5.0]);
         let usual = score(&model, &[shape(3.0), shape(3.05), shape(0.5)]).vector.unwrap();
         let unusual = score(&model, &[shape(1.0), shape(9.0), shape(0.5)]).vector.unwrap();
@@ -168,34 +180,34 @@ mod tests {
     #[test]
     fn one_seed_grows_one_forest() {
         let row = rows(300).row(3).to_vec();
-        let first = score(&Isolation::fit(&rows(300), &[true; 3], PARAMS).unwrap(), &row);
-        let again = score(&Isolation::fit(&rows(300), &[true; 3], PARAMS).unwrap(), &row);
-        assert_eq!(first.shapes, again.shapes);
+        let first = score(&grow(&rows(300), 3).unwrap(), &row);
+        let again = score(&grow(&rows(300), 3).unwrap(), &row);
+        assert_eq!(first.metrics, again.metrics);
         assert_eq!(first.vector, again.vector);
     }
 
     #[test]
     fn a_metric_without_a_value_has_no_say_and_takes_none_away() {
-        let model = Isolation::fit(&rows(300), &[true; 3], PARAMS).unwrap();
+        let model = grow(&rows(300), 3).unwrap();
         let mut row = rows(300).row(3).to_vec();
         row[1] = None;
         let outcome = score(&model, &row);
-        assert_eq!(outcome.shapes[1], None);
+        assert_eq!(outcome.metrics[1], None);
         assert!(outcome.vector.unwrap().is_finite());
     }
 
     #[test]
     fn twenty_nine_rows_are_too_few() {
-        assert!(Isolation::fit(&rows(29), &[true; 3], PARAMS).is_none());
-        assert!(Isolation::fit(&rows(30), &[true; 3], PARAMS).is_some());
+        assert!(grow(&rows(29), 3).is_none());
+        assert!(grow(&rows(30), 3).is_some());
     }
 
     #[test]
     fn constant_metrics_do_not_break_the_fit() {
         let shape = Some([0.0; FEATURES]);
-        let model = Isolation::fit(&Rows { width: 2, shapes: vec![shape; 200] }, &[true; 2], PARAMS).unwrap();
+        let model = grow(&Rows { width: 2, shapes: vec![shape; 200] }, 2).unwrap();
         let outcome = score(&model, &[shape, Some([1.0, 1.0, 0.0, 1.0, 0.0])]);
         assert!(outcome.vector.unwrap().is_finite());
-        assert!(outcome.shapes.iter().flatten().all(|s| (0.0..=1.0).contains(s)));
+        assert!(outcome.metrics.iter().flatten().all(|s| (0.0..=1.0).contains(s)));
     }
 }

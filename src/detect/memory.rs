@@ -25,6 +25,7 @@ pub struct Memory {
     before: Table,
     rows: u64,
     tier: Table,
+    tier_rows: u64,
     bucket: Bucket,
 }
 
@@ -50,6 +51,7 @@ impl Memory {
             before: table(BEFORE, width * FEATURES),
             rows: 0,
             tier: table(TIER_ROWS, width),
+            tier_rows: 0,
             bucket: Bucket { start: Timestamp::from_millis(i64::MIN), sums: vec![(0.0, 0); width] },
         }
     }
@@ -81,6 +83,7 @@ impl Memory {
     fn close_bucket(&mut self) {
         let has_any = self.bucket.sums.iter().any(|(_, n)| *n > 0);
         let started = has_any && self.tier.begin_row(self.bucket.start);
+        self.tier_rows += u64::from(started);
         for (column, sum) in self.bucket.sums.iter_mut().enumerate() {
             if started && sum.1 > 0 {
                 self.tier.set(column, sum.0 / f64::from(sum.1));
@@ -94,9 +97,9 @@ impl Memory {
         self.rows
     }
 
-    /// Five-minute means held.
-    pub fn tier_rows(&self) -> usize {
-        self.tier.len()
+    /// Five-minute means taken so far.
+    pub fn tier_rows(&self) -> u64 {
+        self.tier_rows
     }
 
     /// Shares the rows, without a copy, for a fit elsewhere.

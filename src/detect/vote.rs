@@ -5,6 +5,8 @@
 //! all the way, so that scores rank. The score is the weighted mean over the detectors that are ready; one that sees
 //! nothing stays in the denominator.
 
+use statrs::distribution::{ContinuousCDF, Normal};
+
 use super::verdict::{Assessment, Detector, PerDetector, VOTE};
 
 /// Confidence at the budget level.
@@ -30,6 +32,12 @@ pub fn confidence(surprise: f64, kappa: f64) -> f64 {
     let knee = (1.0 + KNEE) * x * x / (x * x + KNEE);
     let raw = AT_BUDGET * x.sqrt() * knee;
     if raw <= BEND { raw } else { 1.0 - (1.0 - BEND) * (-(raw - BEND) / (1.0 - BEND)).exp() }
+}
+
+/// Φ⁻¹(1 − p) of the tail probability p = 10^−`surprise`; 0 where the surprise is less than even.
+pub fn sigmas(surprise: f64) -> f64 {
+    let p = 10.0_f64.powf(-surprise.max(0.0)).max(f64::MIN_POSITIVE);
+    (-Normal::standard().inverse_cdf(p)).clamp(0.0, MOST_SIGMA)
 }
 
 /// Σ weight × confidence ÷ Σ weight over the detectors that are ready; `None` when none is, or none has weight.
@@ -88,6 +96,14 @@ mod tests {
         let score = score(&confidences, &CANONICAL_WEIGHTS).unwrap();
         assert!((score - 0.51).abs() < 1e-12);
         assert!(score <= CANONICAL_THRESHOLD);
+    }
+
+    #[test]
+    fn a_tail_probability_is_told_in_sigmas() {
+        for (p, sigma) in [(0.5, 0.0), (0.158_655_253_931_457, 1.0), (0.001_349_898_031_630_09, 3.0)] {
+            assert!((sigmas(-f64::log10(p)) - sigma).abs() < 1e-9);
+        }
+        assert!(sigmas(400.0) <= MOST_SIGMA);
     }
 
     #[test]

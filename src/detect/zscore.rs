@@ -8,8 +8,9 @@
 
 use super::robust::{self, MAD_TO_SIGMA, SortedWindow};
 
-/// Values a window needs before it can judge.
-pub const FEWEST: usize = 30;
+/// Values a window needs before it expects anything. Its scores need as many again to be calibrated, so a metric is
+/// judged from its thirtieth value on.
+pub const FEWEST: usize = 15;
 /// Raw scores end here; further out nothing is learned from the distance.
 pub const CAP: f64 = 1000.0;
 
@@ -89,10 +90,10 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_expected_before_thirty_values() {
+    fn nothing_is_expected_before_fifteen_values() {
         let ramp = |n: i32| filled((0..n).map(f64::from));
-        assert!(ramp(29).expectation().is_none());
-        assert!(ramp(30).expectation().is_some());
+        assert!(ramp(14).expectation().is_none());
+        assert!(ramp(15).expectation().is_some());
     }
 
     #[test]

@@ -1,0 +1,107 @@
+//! What was flagged is not learned, until it has ended or has proved to be the new normal.
+
+use std::time::Duration;
+
+use crate::series::Timestamp;
+
+/// Checks after the last flag during which a metric is still not learned: the edge of an incident belongs to it.
+const AFTERGLOW: u32 = 5;
+/// No level is the new normal before this.
+const SOONEST: Duration = Duration::from_mins(10);
+
+/// Whether one metric may be learned from.
+#[derive(Clone, Debug, Default)]
+pub struct Guard {
+    left: u32,
+    held_since: Option<Timestamp>,
+    normal_since: Option<Timestamp>,
+}
+
+/// What to do with a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Learning {
+    /// It is normal.
+    Learn,
+    /// It was flagged, or is too close to what was.
+    Withhold,
+    /// It has been held since then, for so long that it is the new normal.
+    Adapt {
+        /// First flagged check.
+        since: Timestamp,
+    },
+}
+
+impl Guard {
+    /// Decides on the value of the check at `at`.
+    pub fn decide(&mut self, at: Timestamp, flagged: bool, adapt_after: Duration) -> Learning {
+        if flagged {
+            self.left = AFTERGLOW;
+        } else {
+            self.left = self.left.saturating_sub(1);
+        }
+        if self.left == 0 {
+            self.held_since = None;
+            self.normal_since.get_or_insert(at);
+            return Learning::Learn;
+        }
+        let since = *self.held_since.get_or_insert(at);
+        if at.since(since) >= self.patience(since, adapt_after) {
+            *self = Self { normal_since: Some(since), ..Self::default() };
+            return Learning::Adapt { since };
+        }
+        Learning::Withhold
+    }
+
+    /// A baseline that rests on less than `adapt_after` of normal data gives way to a level held as long as that.
+    fn patience(&self, since: Timestamp, adapt_after: Duration) -> Duration {
+        let age = self.normal_since.map_or(Duration::ZERO, |normal| since.since(normal));
+        adapt_after.min(age.max(SOONEST))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ADAPT: Duration = Duration::from_hours(6);
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::default() + Duration::from_secs(seconds)
+    }
+
+    /// Feeds one check every 10 s, flagged from `from` on, and says when it adapts.
+    fn adapts_at(from: u64, until: u64) -> Option<u64> {
+        let mut guard = Guard::default();
+        (0..until)
+            .step_by(10)
+            .find(|s| matches!(guard.decide(at(*s), *s >= from, ADAPT), Learning::Adapt { .. }))
+    }
+
+    #[test]
+    fn flagged_values_and_those_just_after_are_withheld() {
+        let mut guard = Guard::default();
+        let flags = [false, true, false, false, false, false, false, false];
+        let learned = flags.map(|flagged| guard.decide(at(0), flagged, ADAPT) == Learning::Learn);
+        assert_eq!(learned, [true, false, false, false, false, false, true, true]);
+    }
+
+    #[test]
+    fn a_level_is_the_new_normal_once_held_as_long_as_the_old_one_rests_on() {
+        assert_eq!(adapts_at(3600, 100_000), Some(7200));
+        assert_eq!(adapts_at(86_400, 200_000), Some(86_400 + 6 * 3600));
+    }
+
+    #[test]
+    fn never_under_ten_minutes() {
+        assert_eq!(adapts_at(60, 10_000), Some(660));
+    }
+
+    #[test]
+    fn after_adapting_the_level_is_learned() {
+        let mut guard = Guard::default();
+        guard.decide(at(0), false, ADAPT);
+        guard.decide(at(10), true, ADAPT);
+        assert_eq!(guard.decide(at(700), true, ADAPT), Learning::Adapt { since: at(10) });
+        assert_eq!(guard.decide(at(710), false, ADAPT), Learning::Learn);
+    }
+}

@@ -1,0 +1,215 @@
+//! The surprises of one detector: for each metric, and for the target as a whole.
+//!
+//! A metric's raw score is calibrated by its own normal scores. The target's surprise is the mean of its three most
+//! surprised metrics, calibrated again: that second fit is what pays for looking at many metrics at once and for
+//! their dependence, with no correction for multiplicity to guess.
+
+use super::calibrate::Calibration;
+
+/// Metrics that make the target's surprise.
+const TOP: usize = 3;
+
+/// Raw scores of one detector for one row; higher is more unusual.
+#[derive(Clone, Debug, Default)]
+pub struct Raw {
+    /// One a metric; `None` without a value or without a model.
+    pub metrics: Vec<Option<f64>>,
+    /// Of the row as a whole, where the detector sees it so.
+    pub vector: Option<f64>,
+    /// Each metric's part of the vector's score; sums to 1, empty without one.
+    pub shares: Vec<f64>,
+}
+
+/// Surprises of one detector for one row.
+#[derive(Clone, Debug, Default)]
+pub struct Surprise {
+    /// One a metric; 0 for one that the gate holds back.
+    pub metrics: Vec<Option<f64>>,
+    /// Of the target.
+    pub target: Option<f64>,
+}
+
+/// What normal rows score with one detector.
+#[derive(Clone, Debug)]
+pub struct Normal {
+    metrics: Vec<Calibration>,
+    together: Calibration,
+    vector: Calibration,
+    /// Surprises of the row being absorbed; kept for its buffer.
+    told: Vec<Option<f64>>,
+}
+
+impl Normal {
+    /// Nothing known about `width` metrics.
+    pub fn new(width: usize) -> Self {
+        Self {
+            metrics: vec![Calibration::default(); width],
+            together: Calibration::default(),
+            vector: Calibration::default(),
+            told: Vec::with_capacity(width),
+        }
+    }
+
+    /// How surprising `raw` is; metrics that `gated` holds back surprise by 0.
+    pub fn surprise(&self, raw: &Raw, gated: &[bool], surprise: &mut Surprise) {
+        surprise.metrics.clear();
+        let metric = |(at, score): (usize, &Option<f64>)| {
+            let told = self.metrics[at].surprise((*score)?)?;
+            Some(if gated[at] { 0.0 } else { told })
+        };
+        surprise.metrics.extend(raw.metrics.iter().enumerate().map(metric));
+        let together = self.together(&surprise.metrics);
+        let open = raw.shares.iter().zip(gated).filter(|(_, gated)| !**gated).map(|(share, _)| share);
+        let vector = raw.vector.and_then(|v| self.vector.surprise(v)).map(|v| v * open.sum::<f64>());
+        surprise.target = match (together, vector) {
+            (Some(together), Some(vector)) => Some(f64::midpoint(together, vector)),
+            (together, vector) => together.or(vector),
+        };
+        if let Some(vector) = vector {
+            attribute(vector, &raw.shares, gated, &mut surprise.metrics);
+        }
+    }
+
+    fn together(&self, metrics: &[Option<f64>]) -> Option<f64> {
+        let (mean, width) = top_mean(metrics)?;
+        if width == 1 {
+            return Some(mean);
+        }
+        self.together.surprise(mean).or_else(|| {
+            // Too early for the second fit: the bound that holds whatever the dependence.
+            let largest = metrics.iter().flatten().fold(0.0_f64, |a, b| a.max(*b));
+            Some((largest - (width as f64).log10()).max(0.0))
+        })
+    }
+
+    /// Takes in the raw scores of a row; of a metric only where `learn` says so, of the target only if all do.
+    pub fn absorb(&mut self, raw: &Raw, learn: &[bool]) {
+        for ((score, calibration), learn) in raw.metrics.iter().zip(&mut self.metrics).zip(learn) {
+            if let (Some(score), true) = (score, *learn) {
+                calibration.absorb(*score);
+            }
+        }
+        if learn.iter().all(|learn| *learn) {
+            self.absorb_target(raw);
+        }
+    }
+
+    fn absorb_target(&mut self, raw: &Raw) {
+        let tell = |(score, calibration): (&Option<f64>, &Calibration)| calibration.surprise((*score)?);
+        self.told.clear();
+        self.told.extend(raw.metrics.iter().zip(&self.metrics).map(tell));
+        if let Some((mean, _)) = top_mean(&self.told) {
+            self.together.absorb(mean);
+        }
+        if let Some(vector) = raw.vector {
+            self.vector.absorb(vector);
+        }
+    }
+
+    /// Whether any metric can be told to be surprising.
+    pub fn is_ready(&self) -> bool {
+        self.metrics.iter().any(|calibration| calibration.surprise(0.0).is_some())
+    }
+}
+
+/// Mean of the [`TOP`] largest, and how many there were in all.
+fn top_mean(metrics: &[Option<f64>]) -> Option<(f64, usize)> {
+    let mut top = [-1.0_f64; TOP];
+    let mut width = 0;
+    for surprise in metrics.iter().flatten() {
+        width += 1;
+        let mut carried = *surprise;
+        for place in &mut top {
+            if carried > *place {
+                std::mem::swap(&mut carried, place);
+            }
+        }
+    }
+    let used = width.min(TOP);
+    (used > 0).then(|| (top[..used].iter().sum::<f64>() / used as f64, width))
+}
+
+/// Half of a metric's surprise is its own, half its part of the vector's.
+fn attribute(vector: f64, shares: &[f64], gated: &[bool], metrics: &mut [Option<f64>]) {
+    for ((surprise, share), gated) in metrics.iter_mut().zip(shares).zip(gated) {
+        if let (Some(surprise), false) = (surprise, gated) {
+            *surprise = f64::midpoint(*surprise, vector * share);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand_core::Rng;
+
+    fn raw(scores: &[f64]) -> Raw {
+        Raw { metrics: scores.iter().map(|s| Some(*s)).collect(), ..Raw::default() }
+    }
+
+    fn normal(width: usize, rows: usize) -> Normal {
+        let mut random = rand_pcg::Pcg64Mcg::new(3);
+        let mut normal = Normal::new(width);
+        for _ in 0..rows {
+            let scores: Vec<f64> =
+                (0..width).map(|_| f64::from(random.next_u32()) / f64::from(u32::MAX)).collect();
+            normal.absorb(&raw(&scores), &vec![true; width]);
+        }
+        normal
+    }
+
+    fn surprise(normal: &Normal, raw: &Raw, gated: &[bool]) -> Surprise {
+        let mut surprise = Surprise::default();
+        normal.surprise(raw, gated, &mut surprise);
+        surprise
+    }
+
+    #[test]
+    fn one_wild_metric_among_many_is_still_a_surprise_for_the_target() {
+        let normal = normal(10, 1000);
+        let mut scores = [0.5; 10];
+        let usual = surprise(&normal, &raw(&scores), &[false; 10]).target.unwrap();
+        scores[4] = 50.0;
+        let wild = surprise(&normal, &raw(&scores), &[false; 10]).target.unwrap();
+        assert!(usual < 0.7 && wild > 4.0, "{usual} {wild}");
+    }
+
+    #[test]
+    fn a_gated_metric_surprises_nobody() {
+        let normal = normal(3, 200);
+        let told = surprise(&normal, &raw(&[50.0, 0.5, 0.5]), &[true, false, false]);
+        assert_eq!(told.metrics[0], Some(0.0));
+        assert!(told.target.unwrap() < 1.0);
+    }
+
+    #[test]
+    fn before_the_second_fit_the_target_is_never_surer_than_its_surest_metric() {
+        let mut normal = normal(4, 16);
+        normal.together = Calibration::default();
+        let told = surprise(&normal, &raw(&[9.0, 0.1, 0.1, 0.1]), &[false; 4]);
+        assert!(told.target < told.metrics[0]);
+        assert!(told.target > Some(1.0));
+    }
+
+    #[test]
+    fn with_a_single_metric_its_surprise_is_the_targets() {
+        let told = surprise(&normal(1, 100), &raw(&[3.0]), &[false]);
+        assert_eq!(told.metrics[0], told.target);
+    }
+
+    #[test]
+    fn nothing_is_told_before_anything_is_known() {
+        let told = surprise(&Normal::new(2), &raw(&[1.0, 1.0]), &[false; 2]);
+        assert_eq!((told.metrics, told.target), (vec![None, None], None));
+    }
+
+    #[test]
+    fn rows_that_were_flagged_in_part_teach_only_the_rest() {
+        let mut normal = normal(2, 100);
+        let before = normal.clone();
+        (0..50).for_each(|_| normal.absorb(&raw(&[99.0, 0.5]), &[false, true]));
+        assert_eq!(normal.metrics[0].surprise(3.0), before.metrics[0].surprise(3.0));
+        assert_eq!(normal.together.len(), before.together.len());
+        assert_eq!(normal.metrics[1].len(), before.metrics[1].len() + 50);
+    }
+}

@@ -1,0 +1,93 @@
+//! A signal as the configuration defines it, and the seven that are there by default.
+
+use serde::{Deserialize, Serialize};
+
+use crate::detect::gate::Gate;
+
+/// On which side of expected a value may be anomalous.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// On either.
+    #[default]
+    Both,
+    /// Above only.
+    Up,
+    /// Below only.
+    Down,
+}
+
+/// One entry of `signals`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Definition {
+    /// Value of the label `metric_name`.
+    pub name: String,
+    /// Unit of the value, for people.
+    #[serde(default)]
+    pub unit: String,
+    /// Side that matters.
+    #[serde(default)]
+    pub direction: Direction,
+    /// Deviations from expected up to this are nobody's business; in the signal's unit.
+    #[serde(default)]
+    pub min_deviation: f64,
+    /// PromQL.
+    pub expr: String,
+    /// Overrides the link to the sidecar's own runbook page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runbook_url: Option<String>,
+}
+
+impl Definition {
+    /// What matters about the signal.
+    pub fn gate(&self) -> Gate {
+        Gate {
+            above: self.direction != Direction::Down,
+            below: self.direction != Direction::Up,
+            min_deviation: self.min_deviation,
+        }
+    }
+}
+
+/// Devices that only mirror traffic of others.
+const REAL_DEVICES: &str = r#"device!~"lo|veth.*|docker.*|br-.*|cni.*|cali.*|flannel.*|virbr.*|ifb.*""#;
+
+/// Bandwidth, latency, packet loss, jitter, CPU, memory and error rate.
+pub fn defaults() -> Vec<Definition> {
+    let both_ways = |what: &str| {
+        let one = |way: &str| {
+            format!("sum(rate(node_network_{way}_{what}_total{{{REAL_DEVICES}}}[$__rate_interval]))")
+        };
+        format!("({} + {})", one("receive"), one("transmit"))
+    };
+    let signal = |name: &str, unit: &str, direction, min_deviation, expr: String| Definition {
+        name: name.to_owned(),
+        unit: unit.to_owned(),
+        direction,
+        min_deviation,
+        expr,
+        runbook_url: None,
+    };
+    let (up, both) = (Direction::Up, Direction::Both);
+    let bandwidth = format!("{} * 8 / 1e6", both_ways("bytes"));
+    let loss = "avg(dwcp_probe_loss_ratio) * 100 or 100 * sum(rate(node_netstat_Tcp_RetransSegs[$__rate_interval])) \
+                / clamp_min(sum(rate(node_netstat_Tcp_OutSegs[$__rate_interval])), 1)";
+    let errors = format!(
+        "100 * ({} + {}) / clamp_min({}, 1)",
+        both_ways("errs"),
+        both_ways("drop"),
+        both_ways("packets")
+    );
+    let cpu = r#"100 * (1 - avg(rate(node_cpu_seconds_total{mode="idle"}[$__rate_interval])))"#;
+    let memory = "100 * (1 - node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes)";
+    vec![
+        signal("bandwidth", "Mbps", both, 1.0, bandwidth),
+        signal("latency", "ms", up, 2.0, "avg(dwcp_probe_rtt_seconds) * 1e3".to_owned()),
+        signal("packet_loss", "%", up, 0.5, loss.to_owned()),
+        signal("jitter", "ms", up, 1.0, "avg(dwcp_probe_jitter_seconds) * 1e3".to_owned()),
+        signal("cpu_usage", "%", up, 10.0, cpu.to_owned()),
+        signal("memory_usage", "%", up, 5.0, memory.to_owned()),
+        signal("error_rate", "%", up, 0.5, errors),
+    ]
+}

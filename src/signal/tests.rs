@@ -1,0 +1,168 @@
+use super::*;
+use crate::series::{Batch, Origin, Sample};
+use crate::window::{Limits, Window};
+use proptest::prelude::*;
+
+const MACROS: Macros = Macros { rate_interval: Duration::from_secs(40) };
+
+fn labels(text: &str) -> Labels {
+    let (name, rest) = text.split_once('{').unwrap_or((text, ""));
+    let pairs =
+        rest.trim_end_matches('}').split(',').filter(|p| !p.is_empty()).filter_map(|p| p.split_once('='));
+    Labels::new([("__name__", name)].into_iter().chain(pairs))
+}
+
+/// One scrape each 10 s; a series is given by its values, `_` where it is missing.
+fn window(series: &[(&str, &str)]) -> Window {
+    let mut window = Window::new(Limits { samples: 100, bytes: 1 << 20 });
+    let columns: Vec<(Labels, Vec<&str>)> =
+        series.iter().map(|(name, values)| (labels(name), values.split(' ').collect())).collect();
+    for row in 0..columns.iter().map(|(_, values)| values.len()).max().unwrap_or(0) {
+        let sample = |(labels, values): &(Labels, Vec<&str>)| {
+            let value = values.get(row)?.parse().ok()?;
+            Some(Sample { labels: labels.clone(), value, at: None })
+        };
+        let at = Timestamp::from_millis(row as i64 * 10_000);
+        window.push(&Batch {
+            origin: Origin::Scrape,
+            at,
+            samples: columns.iter().filter_map(sample).collect(),
+        });
+    }
+    window
+}
+
+fn read(window: &Window, expr: &str, seconds: i64) -> Vec<(String, f64)> {
+    let plan = Plan::signal(expr, &MACROS).unwrap();
+    let at = Timestamp::from_millis(seconds * 1000);
+    let readings = plan.read(window.view(), at, &mut Selections::default()).unwrap();
+    readings.values.into_iter().map(|(labels, value)| (labels.to_string(), value)).collect()
+}
+
+fn reads(window: &Window, expr: &str, seconds: i64) -> Option<f64> {
+    let values = read(window, expr, seconds);
+    assert!(values.len() <= 1, "{values:?}");
+    values.first().map(|(_, value)| *value)
+}
+
+#[test]
+fn a_rate_is_no_data_until_its_window_is_filled() {
+    let window = window(&[("c", "1000 1010 1020 1030 1040 1050 1060")]);
+    // Filled is when no more than one sample's spacing is missing at the start.
+    for (at, expect) in [(0, None), (10, None), (20, None), (30, Some(1.0)), (40, Some(1.0)), (60, Some(1.0))] {
+        assert_eq!(reads(&window, "rate(c[$__rate_interval])", at), expect, "at {at}");
+    }
+    let plan = Plan::parse("rate(c[40s])", &MACROS).unwrap();
+    let at = Timestamp::from_millis(10_000);
+    let as_prometheus = plan.eval(window.view(), at, Fill::AsPrometheus, &mut Selections::default()).unwrap();
+    assert!(matches!(as_prometheus, Value::Vector(v) if v.len() == 1), "Prometheus extrapolates at once");
+}
+
+#[test]
+fn a_counter_that_restarts_does_not_run_backwards() {
+    let window = window(&[("c", "100 110 120 5 15 25")]);
+    assert_eq!(reads(&window, "increase(c[40s])", 50), Some((25.0 - 110.0) + 120.0));
+}
+
+#[test]
+fn a_series_missing_from_the_last_scrape_is_stale_at_once() {
+    let window = window(&[("a", "1 2 _"), ("b", "1 2 3")]);
+    assert_eq!(reads(&window, "a", 10), Some(2.0));
+    assert_eq!(reads(&window, "a", 20), None);
+    assert_eq!(reads(&window, "a / b", 20), None);
+    assert_eq!(reads(&window, "b", 20 + 300), Some(3.0), "five minutes of lookback, both ends included");
+    assert_eq!(reads(&window, "b", 20 + 301), None);
+}
+
+#[test]
+fn nan_and_infinity_do_not_pass_for_values() {
+    let window = window(&[("a", "NaN"), ("b", "+Inf"), ("zero", "0")]);
+    for expr in ["a", "b", "zero / zero", "1 / zero", "a + b"] {
+        assert_eq!(reads(&window, expr, 0), None, "{expr}");
+    }
+}
+
+#[test]
+fn at_most_sixteen_series_leave_a_signal_and_the_rest_are_counted() {
+    let names: Vec<String> = (0..20).map(|i| format!("m{{i={i:02}}}")).collect();
+    let window = window(&names.iter().map(|name| (name.as_str(), "1")).collect::<Vec<_>>());
+    let plan = Plan::signal("m", &MACROS).unwrap();
+    let readings = plan.read(window.view(), Timestamp::default(), &mut Selections::default()).unwrap();
+    assert_eq!((readings.values.len(), readings.dropped), (MOST_SERIES, 4));
+    assert_eq!(readings.values[0].0.to_string(), r#"{i="00"}"#);
+}
+
+#[test]
+fn a_selection_follows_series_that_come_and_go() {
+    let mut window = window(&[("m{d=a}", "1")]);
+    let plan = Plan::signal("sum(m)", &MACROS).unwrap();
+    let mut selections = Selections::default();
+    let mut read = |window: &Window, at| plan.read(window.view(), at, &mut selections).unwrap().values[0].1;
+    assert_eq!(read(&window, Timestamp::default()), 1.0);
+    let at = Timestamp::from_millis(10_000);
+    let both = ["m{d=a}", "m{d=b}"].map(|name| Sample { labels: labels(name), value: 2.0, at: None });
+    window.push(&Batch { origin: Origin::Scrape, at, samples: both.to_vec() });
+    assert_eq!(read(&window, at), 4.0);
+}
+
+#[test]
+fn what_is_not_supported_is_refused_by_name() {
+    for (expr, part) in [
+        ("max_over_time(rate(c[1m])[5m:10s])", "a subquery"),
+        ("histogram_quantile(0.9, c)", "histogram_quantile"),
+        ("topk(3, c)", "topk"),
+        ("c @ 100", "@"),
+        ("label_replace(c, \"a\", \"b\", \"c\", \"d\")", "label_replace"),
+        ("c[5m]", "range vector"),
+        ("\"text\"", "string"),
+        ("sum(", "cannot parse"),
+        ("rate(c)", "cannot parse"),
+        ("", "cannot parse"),
+    ] {
+        let error = Plan::signal(expr, &MACROS).unwrap_err().to_string();
+        assert!(error.contains(part), "{expr}: {error}");
+        assert!(!error.contains('\n'), "{error}");
+    }
+    assert!(matches!(Plan::parse(&"(".repeat(3000), &MACROS), Err(ExprError::TooDeep(_))));
+    assert!(matches!(Plan::parse(&"1+".repeat(9000), &MACROS), Err(ExprError::TooLong(_))));
+}
+
+#[test]
+fn the_default_signals_parse_and_read_a_node_exporters_page() {
+    for definition in defaults() {
+        Plan::signal(&definition.expr, &MACROS)
+            .unwrap_or_else(|error| panic!("{}: {error}", definition.name));
+    }
+    let window = window(&[
+        ("node_network_receive_bytes_total{device=eth0}", "0 1e6 2e6 3e6 4e6"),
+        ("node_network_receive_bytes_total{device=lo}", "0 9e9 9e9 9e9 9e9"),
+        ("node_network_transmit_bytes_total{device=eth0}", "0 0 0 0 0"),
+        ("node_cpu_seconds_total{cpu=0,mode=idle}", "0 10 20 30 40"),
+        ("node_cpu_seconds_total{cpu=1,mode=idle}", "0 5 10 15 20"),
+        ("node_memory_MemAvailable_bytes", "1 1 1 1 1"),
+        ("node_memory_MemTotal_bytes", "4 4 4 4 4"),
+    ]);
+    let expect = [("bandwidth", 0.8), ("cpu_usage", 25.0), ("memory_usage", 75.0)];
+    for definition in defaults() {
+        let value = reads(&window, &definition.expr, 40);
+        let expect = expect.iter().find(|(name, _)| *name == definition.name).map(|(_, value)| *value);
+        assert_eq!(value, expect, "{}", definition.name);
+    }
+}
+
+#[test]
+fn any_text_can_name_a_column() {
+    let window = window(&[("free memory (%)", "7")]);
+    let readings =
+        Plan::column("free memory (%)").read(window.view(), Timestamp::default(), &mut Selections::default());
+    assert_eq!(readings.unwrap().values, [(Labels::empty(), 7.0)]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_text_makes_the_parser_panic(text in r#"[a-c0-9(){}\[\]+*/=~!"', .:@-]{0,200}"#) {
+        let _ = Plan::parse(&text, &MACROS);
+    }
+}
