@@ -2,6 +2,7 @@
 
 pub mod budget;
 pub mod calibrate;
+pub mod config;
 mod esd;
 pub mod gate;
 pub mod guard;

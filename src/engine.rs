@@ -1,3 +1,277 @@
 //! The one path from samples to verdicts, for `run` and for `backtest`.
+//!
+//! Synchronous and deterministic: time comes with the events, fits run elsewhere and come back as events, and a fit
+//! asked for at one check takes effect thirty checks later, so that how long it took changes nothing.
 
 pub mod snapshot;
+mod target;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::detect::panel::{Model, Settings, Task};
+use crate::detect::verdict::{Detector, Severity};
+use crate::incident::config::Severities;
+use crate::incident::machine::{Persistence, Transition};
+use crate::incident::{Incident, State};
+use crate::series::{Batch, Labels, Timestamp};
+use crate::signal::{Definition, Plan};
+use crate::window::Limits;
+use snapshot::{Detection, IncidentKey, Snapshot};
+use target::Target;
+
+/// Everything the engine is told by the configuration.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Off: evaluate signals, judge nothing.
+    pub enabled: bool,
+    /// Time between checks.
+    pub interval: Duration,
+    /// The signals with their plans.
+    pub signals: Vec<(Definition, Plan)>,
+    /// The targets.
+    pub targets: Vec<TargetSetup>,
+    /// Bounds of each target's window.
+    pub limits: Limits,
+    /// How anomalies are told.
+    pub detection: Settings,
+    /// How bad they are.
+    pub severities: Severities,
+    /// How persistent they must be.
+    pub persistence: Persistence,
+}
+
+/// One target.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TargetSetup {
+    /// Final labels.
+    pub labels: Labels,
+    /// What is scraped.
+    pub url: String,
+    /// Whether its anomalies are the node's.
+    pub node_scope: bool,
+}
+
+/// What the engine is told.
+pub enum Event {
+    /// Samples of a target, and how the scrape went.
+    Batch(usize, Batch, Option<Health>),
+    /// A target is to be judged by what is known at that time.
+    Tick(usize, Timestamp),
+    /// A fit has come back.
+    Install(Fit<Model>),
+    /// The configuration has changed.
+    Reconfigure(Box<Setup>),
+}
+
+/// How a scrape went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// Why it failed, in words; `None` if it did not.
+    pub failure: Option<String>,
+    /// Samples exposed.
+    pub exposed: usize,
+    /// Lines rejected.
+    pub rejected: usize,
+}
+
+/// A fit on its way: whose, asked for at which check, and the task or what came of it.
+pub struct Fit<T> {
+    /// The target's final labels: positions may have changed when the fit comes back.
+    pub target: Labels,
+    /// Check of the target at which it was asked for.
+    pub asked: u64,
+    /// The task, or the model.
+    pub what: T,
+}
+
+/// What a step has led to.
+#[derive(Default)]
+pub struct Step {
+    /// What changed, for the log.
+    pub changes: Vec<Change>,
+    /// Fits to run.
+    pub tasks: Vec<Fit<Task>>,
+}
+
+/// A transition and what it is of.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// The target's final labels.
+    pub target: Labels,
+    /// `metric_name` and further labels.
+    pub metric: Labels,
+    /// From where to where, and why.
+    pub transition: Transition,
+    /// The incident as it stands, where there is one.
+    pub incident: Option<Incident>,
+}
+
+/// Ended incidents remembered, at most, and for how long.
+const MOST_ENDED: usize = 1000;
+const REMEMBERED: Duration = Duration::from_hours(24);
+
+/// The engine.
+pub struct Engine {
+    setup: Setup,
+    targets: Vec<Target>,
+    ended: VecDeque<Incident>,
+    opened: Arc<HashMap<IncidentKey, u64>>,
+    now: Timestamp,
+}
+
+impl Engine {
+    /// An engine that has seen nothing.
+    pub fn new(setup: Setup) -> Self {
+        let targets = setup.targets.iter().map(|target| Target::new(target.clone(), &setup)).collect();
+        Self { setup, targets, ended: VecDeque::new(), opened: Arc::default(), now: Timestamp::default() }
+    }
+
+    /// Takes one step. An event of a target that is no longer there changes nothing.
+    pub fn step(&mut self, event: Event) -> Step {
+        let mut step = Step::default();
+        match event {
+            Event::Batch(target, batch, health) => {
+                if let Some(target) = self.targets.get_mut(target) {
+                    target.take(&batch, health);
+                }
+            }
+            Event::Tick(target, at) => self.tick(target, at, &mut step),
+            Event::Install(fit) => {
+                if let Some(target) = self.targets.iter_mut().find(|t| t.setup().labels == fit.target) {
+                    target.hold(fit.asked, fit.what);
+                }
+            }
+            Event::Reconfigure(setup) => self.reconfigure(*setup, &mut step),
+        }
+        step
+    }
+
+    fn tick(&mut self, index: usize, at: Timestamp, step: &mut Step) {
+        self.now = self.now.max(at);
+        let Some(target) = self.targets.get_mut(index) else { return };
+        let changes = target.tick(at, &self.setup);
+        step.tasks.extend(target.due());
+        for change in changes {
+            self.remember(change, at, step);
+        }
+    }
+
+    fn remember(&mut self, change: Change, at: Timestamp, step: &mut Step) {
+        if let Some(incident) = &change.incident {
+            match change.transition.to {
+                State::Firing => self.count(incident),
+                State::Resolved => {
+                    self.ended.push_front(incident.clone());
+                    self.ended.truncate(MOST_ENDED);
+                }
+                State::Pending => {}
+            }
+        }
+        while self.ended.back().and_then(|i| i.ended_at).is_some_and(|ended| at.since(ended) > REMEMBERED) {
+            self.ended.pop_back();
+        }
+        step.changes.push(change);
+    }
+
+    /// Counts an incident, or its rise, once for each detector that voted and once for the ensemble.
+    fn count(&mut self, incident: &Incident) {
+        let opened = Arc::make_mut(&mut self.opened);
+        let voters = incident.votes().map(|(detector, _)| Some(detector)).chain([None]);
+        for detector in voters {
+            let key = IncidentKey {
+                target: incident.target.clone(),
+                metric: incident.metric.clone(),
+                severity: incident.severity(),
+                detector,
+            };
+            *opened.entry(key).or_default() += 1;
+        }
+    }
+
+    /// Windows, baselines and incidents of targets and signals that stay are kept.
+    fn reconfigure(&mut self, setup: Setup, step: &mut Step) {
+        let mut before = std::mem::take(&mut self.targets);
+        let mut targets = Vec::with_capacity(setup.targets.len());
+        for wanted in &setup.targets {
+            let kept = before.iter().position(|target| target.setup().labels == wanted.labels);
+            let same_signals = signature(&self.setup) == signature(&setup);
+            targets.push(match kept.map(|at| before.swap_remove(at)) {
+                Some(mut target) if same_signals => {
+                    target.reconfigure(wanted.clone(), &setup);
+                    target
+                }
+                Some(mut target) => {
+                    let mut fresh = Target::new(wanted.clone(), &setup);
+                    let changes = fresh.inherit(&mut target, &setup, self.now);
+                    changes.into_iter().for_each(|change| self.remember(change, self.now, step));
+                    fresh
+                }
+                None => Target::new(wanted.clone(), &setup),
+            });
+        }
+        for mut gone in before {
+            let changes = gone.end_all(self.now);
+            changes.into_iter().for_each(|change| self.remember(change, self.now, step));
+        }
+        (self.targets, self.setup) = (targets, setup);
+    }
+
+    /// Everything there is to see.
+    pub fn snapshot(&self) -> Snapshot {
+        let firing = self.targets.iter().flat_map(Target::firing).cloned();
+        let mut incidents: Vec<Incident> = firing.chain(self.ended.iter().cloned()).collect();
+        incidents.sort_by_key(|incident| std::cmp::Reverse(incident.started_at));
+        let since = self.now - REMEMBERED;
+        let used = |labels: &Labels| {
+            let counts = |i: &&Incident| {
+                i.target == *labels && i.severity() >= Severity::Warning && i.started_at > since
+            };
+            incidents.iter().filter(counts).count() as f64 / self.setup.detection.false_alerts_per_day
+        };
+        let show = |target: &Target| Arc::new(target.show(&self.setup, used(&target.setup().labels)));
+        Snapshot {
+            at: self.now,
+            enabled: self.setup.enabled,
+            threshold: self.setup.detection.threshold,
+            targets: self.targets.iter().map(show).collect(),
+            opened: Arc::clone(&self.opened),
+            incidents: incidents.into(),
+        }
+    }
+
+    /// Judges the current windows of the target whose instance is `instance` (the only one, if `None`), or a posted
+    /// vector of metrics against them. Changes nothing.
+    pub fn detect(
+        &self,
+        instance: Option<&str>,
+        values: Option<&HashMap<String, f64>>,
+    ) -> Result<Detection, String> {
+        let is_meant = |t: &&Target| instance.is_none_or(|i| t.setup().labels.get("instance") == Some(i));
+        let mut meant = self.targets.iter().filter(is_meant);
+        let names = || {
+            self.targets
+                .iter()
+                .filter_map(|t| t.setup().labels.get("instance"))
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        match (meant.next(), meant.next()) {
+            (Some(target), None) => target.detect(&self.setup, values),
+            (Some(_), Some(_)) => Err(format!("several targets: say which by target=, one of {}", names())),
+            (None, _) => Err(format!("no such target; there are: {}", names())),
+        }
+    }
+
+    /// Detectors that vote for any target.
+    pub fn ready(&self, detector: Detector) -> bool {
+        self.targets.iter().any(|target| target.is_ready(detector))
+    }
+}
+
+/// What makes a target's metrics what they are.
+fn signature(setup: &Setup) -> impl PartialEq + '_ {
+    let signals: Vec<&Definition> = setup.signals.iter().map(|(definition, _)| definition).collect();
+    (signals, setup.interval, setup.limits)
+}

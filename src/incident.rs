@@ -1,5 +1,6 @@
 //! One anomaly of one metric, from its first check over the threshold to its end.
 
+pub mod config;
 pub mod machine;
 
 use serde::Serialize;

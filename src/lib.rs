@@ -1,9 +1,14 @@
 //! A sidecar beside a node exporter that learns what normal looks like and tells Prometheus and Alertmanager when it
 //! stops being normal.
 
+pub mod config;
 pub mod detect;
 pub mod engine;
+pub mod exposition;
+pub mod hostmetrics;
 pub mod incident;
+pub mod notify;
+pub mod scrape;
 pub mod series;
 pub mod setting;
 pub mod signal;

@@ -2,6 +2,10 @@
 //!
 //! Each type parses itself, says in its error what would be right, and prints back the way it was written.
 
+mod http_client;
+
+pub use http_client::http_client;
+
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;

@@ -140,6 +140,11 @@ impl Window {
         self.generation += 1;
     }
 
+    /// The bounds it keeps.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
     /// Series held now.
     pub fn len(&self) -> usize {
         self.index.len()

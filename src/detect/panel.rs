@@ -105,6 +105,7 @@ pub struct Work {
     learn: Vec<bool>,
 }
 
+/// One metric with what is known about it.
 struct Watched {
     metric: Metric,
     recent: Recent,
@@ -163,6 +164,8 @@ const HALF_DAY: u64 = 144;
 /// The detectors of one target.
 pub struct Panel {
     settings: Settings,
+    /// Metrics it began with: only these may form the vector, and only these are remembered for fits.
+    width: usize,
     watched: Vec<Watched>,
     memory: Memory,
     normal: [Normal; Detector::COUNT],
@@ -176,15 +179,9 @@ impl Panel {
     /// A panel that knows nothing about `metrics`.
     pub fn new(settings: Settings, metrics: Vec<Metric>) -> Self {
         let width = metrics.len();
-        let watch = |metric| Watched {
-            metric,
-            recent: Recent::new(),
-            zscore: Rolling::new(settings.zscore_window),
-            esd: SeasonalEsd::new(settings.max_anomalies),
-            guard: Guard::default(),
-        };
         Self {
-            watched: metrics.into_iter().map(watch).collect(),
+            watched: metrics.into_iter().map(|metric| Watched::new(metric, &settings)).collect(),
+            width,
             memory: Memory::new(width),
             normal: std::array::from_fn(|_| Normal::new(width)),
             forest: None,
@@ -193,6 +190,39 @@ impl Panel {
             next_season: FIRST_SEASON,
             settings,
         }
+    }
+
+    /// Goes on by other settings with what is known.
+    pub fn reconfigure(&mut self, settings: Settings) {
+        let before = std::mem::replace(&mut self.settings, settings);
+        let settings = &self.settings;
+        if before.false_alerts_per_day != settings.false_alerts_per_day {
+            self.budget = Budget::new(settings.false_alerts_per_day, settings.interval);
+        }
+        if before.zscore_window != settings.zscore_window || before.max_anomalies != settings.max_anomalies {
+            for watched in &mut self.watched {
+                watched.zscore = Rolling::new(settings.zscore_window);
+                watched.esd = SeasonalEsd::new(settings.max_anomalies);
+                watched.adapt(Timestamp::from_millis(i64::MIN));
+            }
+        }
+    }
+
+    /// Takes up a further metric, at the end.
+    pub fn add(&mut self, metric: Metric) {
+        self.watched.push(Watched::new(metric, &self.settings));
+        self.normal.iter_mut().for_each(Normal::add);
+    }
+
+    /// Puts another metric in the place of one, of which everything is forgotten.
+    pub fn replace(&mut self, at: usize, metric: Metric) {
+        self.watched[at] = Watched::new(metric, &self.settings);
+        self.normal.iter_mut().for_each(|normal| normal.forget(at));
+    }
+
+    /// Takes a metric out of the vector, from the next fit on.
+    pub fn leave_vector(&mut self, at: usize) {
+        self.watched[at].metric.in_vector = false;
     }
 
     /// Judges the row of `values` at `at`, one a metric. Changes nothing but `work`.
@@ -246,7 +276,7 @@ impl Panel {
         raw.vector = None;
         raw.shares.clear();
         if let Some(forest) = &self.forest {
-            forest.model.score(&work.shapes, raw);
+            forest.model.score(&work.shapes[..self.width], raw);
         }
     }
 
@@ -353,8 +383,9 @@ impl Panel {
         }
         let learned = values.iter().zip(&work.learn).map(|(value, learn)| value.filter(|_| *learn));
         self.memory.learn_values(at, learned);
-        if work.learn.iter().all(|learn| *learn) && work.shapes.iter().any(Option::is_some) {
-            self.memory.learn_row(at, &work.shapes);
+        let shapes = &work.shapes[..self.width];
+        if work.learn.iter().all(|learn| *learn) && shapes.iter().any(Option::is_some) {
+            self.memory.learn_row(at, shapes);
             self.budget.absorb(verdict.evidence);
         }
     }
@@ -366,7 +397,7 @@ impl Panel {
         {
             let rows = self.memory.rows();
             self.next_fit = rows + rows.min(REFIT);
-            let in_vector = self.watched.iter().map(|w| w.metric.in_vector).collect();
+            let in_vector = self.watched[..self.width].iter().map(|w| w.metric.in_vector).collect();
             let recipe = Recipe { in_vector, params: self.settings.isolation };
             return Some(Task::Isolation(self.memory.freeze(), recipe));
         }
@@ -444,6 +475,16 @@ impl Panel {
 }
 
 impl Watched {
+    fn new(metric: Metric, settings: &Settings) -> Self {
+        Self {
+            metric,
+            recent: Recent::new(),
+            zscore: Rolling::new(settings.zscore_window),
+            esd: SeasonalEsd::new(settings.max_anomalies),
+            guard: Guard::default(),
+        }
+    }
+
     fn learn(&mut self, at: Timestamp, value: f64) {
         self.zscore.learn(value);
         self.esd.learn(at, value);

@@ -50,6 +50,16 @@ impl Normal {
         }
     }
 
+    /// Takes up a further metric, at the end.
+    pub fn add(&mut self) {
+        self.metrics.push(Calibration::default());
+    }
+
+    /// Forgets what was known about a metric.
+    pub fn forget(&mut self, metric: usize) {
+        self.metrics[metric] = Calibration::default();
+    }
+
     /// How surprising `raw` is; metrics that `gated` holds back surprise by 0.
     pub fn surprise(&self, raw: &Raw, gated: &[bool], surprise: &mut Surprise) {
         surprise.metrics.clear();

@@ -116,6 +116,25 @@ pub struct MetricSnapshot {
     pub runbook_url: Option<String>,
 }
 
+/// The answer to being asked for a verdict now.
+#[derive(Clone, Debug, Serialize)]
+pub struct Detection {
+    /// The target's final labels.
+    pub target: Labels,
+    /// The check whose windows were used.
+    pub at: Timestamp,
+    /// Whether the score exceeds the threshold.
+    pub anomalous: bool,
+    /// What a verdict like this would be.
+    pub severity: Severity,
+    /// The metric the vote means.
+    pub consensus: Option<Labels>,
+    /// The vote; `None` while no detector is ready.
+    pub assessment: Option<Assessment>,
+    /// One a metric.
+    pub metrics: Vec<MetricSnapshot>,
+}
+
 impl MetricSnapshot {
     /// The metric's name.
     pub fn name(&self) -> &str {

@@ -49,7 +49,8 @@ fn reads(window: &Window, expr: &str, seconds: i64) -> Option<f64> {
 fn a_rate_is_no_data_until_its_window_is_filled() {
     let window = window(&[("c", "1000 1010 1020 1030 1040 1050 1060")]);
     // Filled is when no more than one sample's spacing is missing at the start.
-    for (at, expect) in [(0, None), (10, None), (20, None), (30, Some(1.0)), (40, Some(1.0)), (60, Some(1.0))] {
+    for (at, expect) in [(0, None), (10, None), (20, None), (30, Some(1.0)), (40, Some(1.0)), (60, Some(1.0))]
+    {
         assert_eq!(reads(&window, "rate(c[$__rate_interval])", at), expect, "at {at}");
     }
     let plan = Plan::parse("rate(c[40s])", &MACROS).unwrap();

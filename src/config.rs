@@ -1,0 +1,205 @@
+//! The whole configuration: layered, read strictly, validated before anything acts on it.
+//!
+//! Layers: defaults, the file, the environment (`DWCP__DETECTOR__ENSEMBLE_THRESHOLD=0.7`). Lists are replaced whole.
+//! Each section's struct lies beside the code that it configures; here they are only put together and checked
+//! against each other. A problem names file, line, key path and remedy.
+
+mod check;
+mod locate;
+
+pub use check::{Checked, check_file};
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::setting::{ByteSize, Span};
+use crate::{detect, incident, notify, scrape, signal};
+
+/// Everything that can be configured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Off: scrape and serve signals, detect and alert nothing.
+    pub enabled: bool,
+    /// Time between checks.
+    pub check_interval: Span,
+    /// Raw samples kept per series.
+    pub buffer_size: usize,
+    /// What is scraped.
+    pub scrape: scrape::config::Config,
+    /// What is judged.
+    pub signals: Vec<signal::Definition>,
+    /// How it is judged.
+    pub detector: detect::config::Config,
+    /// How bad it is.
+    pub severity: incident::config::Severities,
+    /// How persistent it must be.
+    pub incident: incident::config::Config,
+    /// Who is told.
+    pub alert: notify::config::Config,
+    /// Bounds of a target's window.
+    pub window: Window,
+}
+
+/// The section `window`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Window {
+    /// Bytes of raw series per target.
+    pub max_bytes: ByteSize,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self { max_bytes: ByteSize(16 << 20) }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            check_interval: Span::seconds(10),
+            buffer_size: 1000,
+            scrape: scrape::config::Config::default(),
+            signals: signal::defaults(),
+            detector: detect::config::Config::default(),
+            severity: incident::config::Severities::default(),
+            incident: incident::config::Config::default(),
+            alert: notify::config::Config::default(),
+            window: Window::default(),
+        }
+    }
+}
+
+/// What is wrong with a configuration; one line a problem.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct Problems(pub Vec<String>);
+
+/// Where the layers over the defaults come from.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// `--config.file`.
+    pub file: Option<PathBuf>,
+    /// Variables as the process sees them.
+    pub environment: Vec<(String, String)>,
+    /// What `run` without a file assumes.
+    pub quick_start: bool,
+}
+
+const PREFIX: &str = "DWCP__";
+
+impl Sources {
+    /// Reads, layers and validates.
+    pub fn load(&self) -> Result<Config, Problems> {
+        let text = match &self.file {
+            Some(path) => read(path)?,
+            None => String::new(),
+        };
+        let name = self.file.as_deref().unwrap_or(Path::new("defaults"));
+        strict(name, &text)?;
+        let config = self.layer(&text)?;
+        let problems = check::problems(&config);
+        if problems.is_empty() {
+            return Ok(config);
+        }
+        Err(Problems(
+            problems.into_iter().map(|(key, problem)| self.say(name, &text, &key, &problem)).collect(),
+        ))
+    }
+
+    fn layer(&self, text: &str) -> Result<Config, Problems> {
+        let fail = |error: String| Problems(vec![error]);
+        let mut base = Config::default();
+        if self.quick_start {
+            base.check_interval = Span::seconds(2);
+        }
+        let defaults = yaml_serde::to_string(&base).map_err(|error| fail(error.to_string()))?;
+        let yaml = config::FileFormat::Yaml;
+        let mut builder = config::Config::builder()
+            .add_source(config::File::from_str(&defaults, yaml))
+            .add_source(config::File::from_str(if text.trim().is_empty() { "{}" } else { text }, yaml));
+        for (variable, value) in self.variables() {
+            let key = variable[PREFIX.len()..].to_lowercase().replace("__", ".");
+            builder = builder
+                .set_override(&key, typed(value))
+                .map_err(|error| fail(format!("environment: {variable}: {error}")))?;
+        }
+        let file = self.file.as_deref().unwrap_or(Path::new("defaults"));
+        let merged = builder.build().map_err(|error| fail(format!("{}: {error}", file.display())))?;
+        merged.try_deserialize().map_err(|error| fail(self.blame_environment(&error.to_string())))
+    }
+
+    fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
+        let ours = self.environment.iter().filter(|(name, _)| name.starts_with(PREFIX));
+        ours.map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// The file alone was sound, so a layered error is of the environment.
+    fn blame_environment(&self, error: &str) -> String {
+        let names: Vec<&str> = self.variables().map(|(name, _)| name).collect();
+        format!("environment ({}): {error}; unset the variable or correct it", names.join(", "))
+    }
+
+    fn say(&self, file: &Path, text: &str, key: &str, problem: &str) -> String {
+        let variable = format!("{PREFIX}{}", key.to_uppercase().replace('.', "__"));
+        if self.variables().any(|(name, _)| name == variable) {
+            return format!("environment: {variable}: {problem}");
+        }
+        match locate::line(text, key) {
+            Some(line) => format!("{}:{line}: {key}: {problem}", file.display()),
+            None => format!("{}: {key}: {problem}", file.display()),
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<String, Problems> {
+    std::fs::read_to_string(path).map_err(|error| {
+        Problems(vec![format!(
+            "{}: cannot be read: {error}; give a readable file to --config.file",
+            path.display()
+        )])
+    })
+}
+
+/// Reads the file by itself, so that an error has its line; the layers then lose it.
+fn strict(file: &Path, text: &str) -> Result<(), Problems> {
+    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+        return Ok(());
+    }
+    let read = serde_path_to_error::deserialize::<_, Config>(yaml_serde::Deserializer::from_str(text));
+    read.map(|_| ()).map_err(|error| {
+        let key = error.path().to_string();
+        let error = error.into_inner();
+        let line = locate::line(text, &key).or_else(|| error.location().map(|at| at.line()));
+        let line = line.map(|line| format!(":{line}")).unwrap_or_default();
+        let told = error.to_string();
+        let told = told.split(" at line ").next().unwrap_or(&told);
+        // The reader prefixes a part of the path of its own.
+        let told =
+            told.split_once(": ").filter(|(head, _)| key.starts_with(head)).map_or(told, |(_, rest)| rest);
+        let key = if key == "." { String::new() } else { format!("{key}: ") };
+        Problems(vec![format!(
+            "{}{line}: {key}{told}; see configs/monitoring/anomaly-detection.yaml",
+            file.display()
+        )])
+    })
+}
+
+/// A variable's value as YAML would read it: a number, a truth value, or text.
+fn typed(text: &str) -> config::Value {
+    if let Ok(number) = text.parse::<i64>() {
+        number.into()
+    } else if let Ok(number) = text.parse::<f64>() {
+        number.into()
+    } else if let Ok(truth) = text.parse::<bool>() {
+        truth.into()
+    } else {
+        text.into()
+    }
+}
+
+#[cfg(test)]
+mod tests;

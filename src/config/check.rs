@@ -1,0 +1,289 @@
+//! What must hold between the parts of a configuration.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+use std::time::Duration;
+
+use super::{Config, Problems, Sources};
+use crate::scrape::config::EMBEDDED;
+use crate::signal::{Macros, Plan};
+use crate::window::Table;
+
+/// Labels that are ours, or that Prometheus would take for something else.
+const TAKEN: [&str; 6] = ["metric_name", "severity", "model_type", "alertname", "le", "quantile"];
+/// Series a selector is taken to have when memory is reckoned before anything is scraped.
+const SERIES_PER_SELECTOR: usize = 16;
+
+impl Config {
+    /// What the expressions' macros stand for.
+    pub fn macros(&self) -> Macros {
+        Macros { rate_interval: self.check_interval.0 * 4 }
+    }
+
+    /// Samples kept per series: as many as configured, or as the longest range needs.
+    pub fn samples(&self) -> usize {
+        let longest = self.plans().map(|(_, plan)| plan.longest_range()).max().unwrap_or_default();
+        self.buffer_size.max(samples_of(longest, self.check_interval.0))
+    }
+
+    /// The signals that parse, with their position.
+    fn plans(&self) -> impl Iterator<Item = (usize, Plan)> {
+        let macros = self.macros();
+        let parsed = move |(at, signal): (usize, &crate::signal::Definition)| {
+            Some((at, Plan::signal(&signal.expr, &macros).ok()?))
+        };
+        self.signals.iter().enumerate().filter_map(parsed)
+    }
+}
+
+fn samples_of(range: Duration, interval: Duration) -> usize {
+    (range.as_secs_f64() / interval.as_secs_f64().max(1e-3)).ceil() as usize + 2
+}
+
+/// Key path and problem of everything that is wrong.
+pub(super) fn problems(config: &Config) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    general(config, &mut found);
+    targets(config, &mut found);
+    signals(config, &mut found);
+    found.extend(config.detector.problems().into_iter().map(|(key, problem)| {
+        let key = if key.is_empty() { "detector".to_owned() } else { format!("detector.{key}") };
+        (key, problem)
+    }));
+    severities(config, &mut found);
+    alerts(config, &mut found);
+    if found.is_empty() {
+        memory(config, &mut found);
+    }
+    found
+}
+
+type Found = Vec<(String, String)>;
+
+fn must(found: &mut Found, holds: bool, key: impl Into<String>, problem: impl Into<String>) {
+    if !holds {
+        found.push((key.into(), problem.into()));
+    }
+}
+
+fn general(config: &Config, found: &mut Found) {
+    let interval = config.check_interval.0;
+    must(
+        found,
+        interval >= Duration::from_millis(100),
+        "check_interval",
+        "must be at least 100ms, such as 10s",
+    );
+    must(found, interval <= Duration::from_hours(1), "check_interval", "must be at most 1h, such as 10s");
+    must(
+        found,
+        (10..=1_000_000).contains(&config.buffer_size),
+        "buffer_size",
+        "must be 10 to 1000000, such as 1000",
+    );
+    must(found, !config.scrape.timeout.0.is_zero(), "scrape.timeout", "must be above 0, such as 5s");
+    must(
+        found,
+        config.scrape.max_body_size.0 >= 1024,
+        "scrape.max_body_size",
+        "must be at least 1KiB, such as 16MiB",
+    );
+    must(found, config.incident.r#for >= 1, "incident.for", "must be at least 1 check");
+    must(found, config.incident.clear_after >= 1, "incident.clear_after", "must be at least 1 check");
+}
+
+fn targets(config: &Config, found: &mut Found) {
+    let mut known = HashSet::new();
+    for (at, target) in config.scrape.targets.iter().enumerate() {
+        let key = format!("scrape.targets[{at}]");
+        let url_is_good = target.url == EMBEDDED || is_http(&target.url);
+        must(
+            found,
+            url_is_good,
+            format!("{key}.url"),
+            format!("{:?} is neither http://…, https://… nor {EMBEDDED}", target.url),
+        );
+        for name in target.labels.keys() {
+            let problem = label_problem(name);
+            must(found, problem.is_none(), format!("{key}.labels.{name}"), problem.unwrap_or_default());
+        }
+        must(
+            found,
+            known.insert(target.final_labels("host", 0)),
+            &key,
+            "has the same final labels as a target before it; give it a label or an instance of its own",
+        );
+    }
+}
+
+fn is_http(url: &str) -> bool {
+    let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    host.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/')) && reqwest::Url::parse(url).is_ok()
+}
+
+fn label_problem(name: &str) -> Option<String> {
+    if TAKEN.contains(&name) || name.starts_with("__") {
+        return Some(format!("the label {name} is taken; rename it"));
+    }
+    (!is_label_name(name)).then(|| format!("{name:?} is no label name; use letters, digits and _"))
+}
+
+fn is_label_name(name: &str) -> bool {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    !name.is_empty() && name.chars().all(word) && !name.starts_with(|c: char| c.is_ascii_digit())
+}
+
+fn signals(config: &Config, found: &mut Found) {
+    let macros = config.macros();
+    let mut known = HashSet::new();
+    for (at, signal) in config.signals.iter().enumerate() {
+        let key = format!("signals[{at}]");
+        must(
+            found,
+            is_label_name(&signal.name),
+            format!("{key}.name"),
+            format!("{:?} is no name; use letters, digits and _", signal.name),
+        );
+        must(
+            found,
+            known.insert(&signal.name),
+            format!("{key}.name"),
+            format!("{} is defined twice", signal.name),
+        );
+        must(
+            found,
+            signal.min_deviation >= 0.0 && signal.min_deviation.is_finite(),
+            format!("{key}.min_deviation"),
+            "must be 0 or above",
+        );
+        if let Err(error) = Plan::signal(&signal.expr, &macros) {
+            found.push((format!("{key}.expr"), format!("{}: {error}", signal.name)));
+        }
+    }
+}
+
+fn severities(config: &Config, found: &mut Found) {
+    let (warning, critical) = (&config.severity.warning, &config.severity.critical);
+    let sound = |sigma: f64| sigma >= 0.0 && sigma.is_finite();
+    must(found, sound(warning.sigma), "severity.warning.sigma", "must be 0 or above");
+    must(found, sound(critical.sigma), "severity.critical.sigma", "must be 0 or above");
+    must(
+        found,
+        warning.confidence <= critical.confidence && warning.sigma <= critical.sigma,
+        "severity.critical",
+        "must ask for at least as much as severity.warning",
+    );
+}
+
+fn alerts(config: &Config, found: &mut Found) {
+    let alert = &config.alert;
+    must(
+        found,
+        alert.resend_delay.0 >= Duration::from_secs(1),
+        "alert.resend_delay",
+        "must be at least 1s, such as 1m",
+    );
+    for (at, alertmanager) in alert.alertmanagers.iter().enumerate() {
+        let key = format!("alert.alertmanagers[{at}]");
+        must(
+            found,
+            is_http(&alertmanager.url),
+            format!("{key}.url"),
+            format!("{:?} is no URL of an Alertmanager, such as http://127.0.0.1:9093", alertmanager.url),
+        );
+        let auth = alertmanager.basic_auth.as_ref();
+        must(
+            found,
+            auth.is_none_or(|auth| auth.password.is_some() != auth.password_file.is_some()),
+            format!("{key}.basic_auth"),
+            "needs either password or password_file",
+        );
+        must(
+            found,
+            auth.is_none() || alertmanager.bearer_token_file.is_none(),
+            &key,
+            "has both basic_auth and bearer_token_file; keep one",
+        );
+    }
+    for name in alert.external_labels.keys() {
+        let problem = label_problem(name);
+        must(found, problem.is_none(), format!("alert.external_labels.{name}"), problem.unwrap_or_default());
+    }
+}
+
+/// A range that cannot be held is an error now, not a hole later.
+fn memory(config: &Config, found: &mut Found) {
+    let limit = config.window.max_bytes.0 as usize;
+    for (at, plan) in config.plans() {
+        let samples = config.buffer_size.max(samples_of(plan.longest_range(), config.check_interval.0));
+        let series = plan.selectors().len() * SERIES_PER_SELECTOR + 1;
+        let needed = series * Table::bytes_per_column(samples);
+        must(
+            found,
+            needed <= limit,
+            format!("signals[{at}].expr"),
+            format!(
+                "{}: its range needs about {} MiB for {series} series; raise window.max_bytes or shorten the range",
+                config.signals[at].name,
+                needed.div_ceil(1 << 20),
+            ),
+        );
+    }
+}
+
+/// What `check-config` found in a sound file.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// A line for people.
+    pub summary: String,
+}
+
+/// Validates one file and changes nothing. Alertmanager's own configuration is told apart by its keys.
+pub fn check_file(path: &Path, environment: &[(String, String)]) -> Result<Checked, Problems> {
+    let text = super::read(path)?;
+    let keys: BTreeMap<String, yaml_serde::Value> = yaml_serde::from_str(&text).unwrap_or_default();
+    if keys.contains_key("route") && keys.contains_key("receivers") {
+        return alertmanager(path, &keys);
+    }
+    let sources =
+        Sources { file: Some(path.to_owned()), environment: environment.to_vec(), quick_start: false };
+    let config = sources.load()?;
+    let (targets, signals) = (config.scrape.targets.len(), config.signals.len());
+    Ok(Checked { summary: format!("{}: {targets} targets, {signals} signals", path.display()) })
+}
+
+/// Every receiver that a route names must be there.
+fn alertmanager(path: &Path, keys: &BTreeMap<String, yaml_serde::Value>) -> Result<Checked, Problems> {
+    let receivers: HashSet<&str> = keys["receivers"]
+        .as_sequence()
+        .into_iter()
+        .flatten()
+        .filter_map(|receiver| receiver.get("name")?.as_str())
+        .collect();
+    let mut missing = Vec::new();
+    missing_receivers(&keys["route"], "route", &receivers, &mut missing);
+    if keys["route"].get("receiver").is_none() {
+        missing.push("route.receiver: is missing; name the receiver of last resort".to_owned());
+    }
+    if missing.is_empty() {
+        let summary = format!(
+            "{}: {} receivers; only their names and the routes to them were checked",
+            path.display(),
+            receivers.len()
+        );
+        return Ok(Checked { summary });
+    }
+    Err(Problems(missing.into_iter().map(|problem| format!("{}: {problem}", path.display())).collect()))
+}
+
+fn missing_receivers(route: &yaml_serde::Value, key: &str, known: &HashSet<&str>, missing: &mut Vec<String>) {
+    if let Some(name) = route.get("receiver").and_then(|name| name.as_str())
+        && !known.contains(name)
+    {
+        missing.push(format!("{key}.receiver: no receiver is called {name:?}; add it to receivers"));
+    }
+    let routes = route.get("routes").and_then(|routes| routes.as_sequence());
+    for (at, route) in routes.into_iter().flatten().enumerate() {
+        missing_receivers(route, &format!("{key}.routes[{at}]"), known, missing);
+    }
+}

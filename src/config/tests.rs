@@ -1,0 +1,129 @@
+use super::*;
+
+fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, Problems> {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("c.yaml");
+    std::fs::write(&file, text).unwrap();
+    let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    Sources { file: Some(file), environment, quick_start: false }.load()
+}
+
+/// The problems without the directory they are told of.
+fn problems(text: &str) -> Vec<String> {
+    let problems = load(text, &[]).unwrap_err().0;
+    problems.iter().map(|line| line[line.find("c.yaml").unwrap_or(0)..].to_owned()).collect()
+}
+
+#[test]
+fn every_problem_names_file_line_key_and_remedy() {
+    for (text, line, parts) in [
+        ("chek_interval: 10s", "c.yaml:1", "unknown field `chek_interval`"),
+        (
+            "enabled: true\ncheck_interval: soon",
+            "c.yaml:2",
+            "check_interval: \"soon\" is not a duration such as 10s",
+        ),
+        ("buffer_size: many", "c.yaml:1", "buffer_size: invalid type"),
+        (
+            "detector:\n  zscore: {weight: 1.5}",
+            "c.yaml:2",
+            "detector.zscore.weight: 1.5 is not between 0 and 1",
+        ),
+        ("detector:\n  zscore: {weight: .nan}", "c.yaml:2", "not between 0 and 1"),
+        ("detector:\n  zscore: {threshold: .nan}", "c.yaml", "Parsing .nan"),
+        ("detector:\n  zscore: {threshold: -1}", "c.yaml:2", "detector.zscore.threshold: must be above 0"),
+        (
+            "scrape:\n  targets:\n    - url: ftp://x",
+            "c.yaml:3",
+            "scrape.targets[0].url: \"ftp://x\" is neither http",
+        ),
+        ("signals:\n  - {name: a, expr: 'sum('}", "c.yaml:2", "signals[0].expr: a: cannot parse"),
+        ("signals:\n  - {name: a, expr: 'topk(1, b)'}", "c.yaml:2", "topk is not supported"),
+        ("signals:\n  - {name: a b, expr: b}", "c.yaml:2", "signals[0].name: \"a b\" is no name"),
+        ("signals:\n  - {name: a, expr: b}\n  - {name: a, expr: c}", "c.yaml:3", "a is defined twice"),
+        ("signals:\n  - {name: a, expr: 'rate(b[30d])'}", "c.yaml:2", "raise window.max_bytes"),
+        ("incident:\n  for: 0", "c.yaml:2", "incident.for: must be at least 1"),
+        ("severity:\n  warning: {confidence: 0.95, sigma: 3}", "c.yaml:1", "must ask for at least as much"),
+        ("alert:\n  alertmanagers: [{url: localhost}]", "c.yaml:2", "is no URL of an Alertmanager"),
+        ("alert:\n  external_labels: {severity: x}", "c.yaml:2", "the label severity is taken"),
+    ] {
+        let told = problems(text);
+        assert_eq!(told.len(), 1, "{text}: {told:?}");
+        assert!(told[0].starts_with(line) && told[0].contains(parts), "{text}: {}", told[0]);
+    }
+}
+
+#[test]
+fn weights_that_sum_to_nothing_are_refused() {
+    let off = |name: &str| format!("  {name}: {{weight: 0}}\n");
+    let names = ["isolation_forest", "lstm_autoencoder", "zscore", "seasonal_esd"];
+    let text = format!("detector:\n{}", names.map(off).concat());
+    assert!(problems(&text)[0].contains("detector: the weights of the enabled detectors sum to 0"));
+}
+
+#[test]
+fn two_targets_with_equal_labels_are_refused_and_so_are_labels_that_are_ours() {
+    let same = "scrape:\n  targets:\n    - url: http://a:1/metrics\n    - url: http://a:1/other\n";
+    assert!(problems(same)[0].starts_with("c.yaml:4: scrape.targets[1]: has the same final labels"));
+    for label in ["metric_name", "severity", "le", "__x"] {
+        let text = format!("scrape:\n  targets:\n    - url: http://a:1/\n      labels: {{{label}: x}}\n");
+        assert!(problems(&text)[0].contains("is taken"), "{label}");
+    }
+}
+
+#[test]
+fn all_problems_are_told_at_once() {
+    assert_eq!(problems("incident: {for: 0, clear_after: 0}\nbuffer_size: 1\n").len(), 3);
+}
+
+#[test]
+fn the_environment_is_over_the_file_and_the_file_over_the_defaults() {
+    let config =
+        load("check_interval: 5s\nbuffer_size: 50\n", &[("DWCP__BUFFER_SIZE", "60"), ("HOME", "/")]).unwrap();
+    assert_eq!((config.check_interval, config.buffer_size), (Span::seconds(5), 60));
+    assert_eq!(config.incident, incident::config::Config::default());
+    let threshold = [("DWCP__DETECTOR__ENSEMBLE_THRESHOLD", "0.7")];
+    assert_eq!(load("", &threshold).unwrap().detector.ensemble_threshold.get(), 0.7);
+}
+
+#[test]
+fn a_variable_that_is_wrong_is_named() {
+    for (variable, value) in
+        [("DWCP__NO_SUCH_KEY", "1"), ("DWCP__BUFFER_SIZE", "many"), ("DWCP__INCIDENT__FOR", "0")]
+    {
+        let told = load("", &[(variable, value)]).unwrap_err().to_string();
+        assert!(told.starts_with("environment") && told.contains(variable), "{told}");
+    }
+}
+
+#[test]
+fn a_list_is_replaced_whole() {
+    let config = load("signals:\n  - {name: a, expr: b}\n", &[]).unwrap();
+    assert_eq!(config.signals.len(), 1);
+}
+
+#[test]
+fn a_file_that_is_missing_is_a_problem_and_an_empty_one_is_none() {
+    let missing = Sources { file: Some("/no/such/file.yaml".into()), ..Sources::default() };
+    assert!(missing.load().unwrap_err().to_string().contains("/no/such/file.yaml: cannot be read"));
+    assert_eq!(load("# nothing\n", &[]).unwrap(), Config::default());
+    assert_eq!(load("", &[]).unwrap(), Config::default());
+}
+
+#[test]
+fn the_shipped_configuration_says_what_the_defaults_are() {
+    let text = include_str!("../../configs/monitoring/anomaly-detection.yaml");
+    let mut shipped = load(text, &[]).unwrap();
+    assert_eq!(shipped.scrape.targets, [scrape::config::Target::new("http://127.0.0.1:9100/metrics")]);
+    shipped.scrape.targets.clear();
+    assert_eq!(shipped, Config::default());
+}
+
+#[test]
+fn no_secret_is_shown() {
+    let text =
+        "alert:\n  alertmanagers: [{url: 'http://a:1', basic_auth: {username: u, password: hunter2}}]\n";
+    let config = load(text, &[]).unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"));
+    assert!(!yaml_serde::to_string(&config).unwrap().contains("hunter2"));
+}

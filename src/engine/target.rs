@@ -1,0 +1,468 @@
+//! One target: its window, its signals, its panel, its incidents.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use super::snapshot::{Detection, DetectorStatus, MetricSnapshot, TargetSnapshot};
+use super::{Change, Fit, Health, Setup, TargetSetup};
+use crate::detect::panel::{Metric, Model, Panel, Task, Verdict, Work};
+use crate::detect::verdict::{Assessment, Detector, Severity};
+use crate::detect::vote::CANONICAL_THRESHOLD;
+use crate::incident::machine::{Check, Machine, Reading, Transition};
+use crate::incident::{Incident, Reason};
+use crate::series::{Batch, Labels, Timestamp};
+use crate::signal::{MOST_SERIES, Selections};
+use crate::window::Window;
+
+/// Checks between asking for a fit and its effect.
+const FIT_DELAY: u64 = 30;
+/// A jump forward of more intervals than this is a gap in time.
+const GAP: u32 = 4;
+/// A step back of wall time up to this is waited out; a longer one restarts the window.
+const STEP_BACK: Duration = Duration::from_mins(2);
+
+/// One output series of a signal.
+struct Slot {
+    signal: usize,
+    /// `metric_name` and the labels left on the output.
+    labels: Labels,
+    /// Only the labels left on the output; `None` until the first output.
+    output: Option<Labels>,
+    machine: Machine,
+    seen: Timestamp,
+}
+
+/// One target with all that is known about it.
+pub(super) struct Target {
+    setup: TargetSetup,
+    window: Window,
+    selections: Vec<Selections>,
+    slots: Vec<Slot>,
+    panel: Panel,
+    models: VecDeque<(u64, Model)>,
+    checks: u64,
+    last_tick: Option<Timestamp>,
+    values: Vec<Option<f64>>,
+    work: Work,
+    verdict: Verdict,
+    /// Slot whose incident stands for the target's anomaly.
+    lead: Option<usize>,
+    /// One a signal: why it has no data.
+    no_data: Vec<Option<String>>,
+    dropped: u64,
+    health: Option<Health>,
+    last_scrape: Option<Timestamp>,
+    rejected: u64,
+}
+
+impl Target {
+    pub(super) fn new(target: TargetSetup, setup: &Setup) -> Self {
+        let slots: Vec<Slot> = (0..setup.signals.len()).map(|signal| Slot::empty(signal, setup)).collect();
+        let metrics = slots.iter().map(|slot| slot.metric(setup, true)).collect();
+        Self {
+            setup: target,
+            window: Window::new(setup.limits),
+            selections: setup.signals.iter().map(|_| Selections::default()).collect(),
+            panel: Panel::new(setup.detection.clone(), metrics),
+            values: vec![None; slots.len()],
+            slots,
+            models: VecDeque::new(),
+            checks: 0,
+            last_tick: None,
+            work: Work::default(),
+            verdict: Verdict::default(),
+            lead: None,
+            no_data: vec![None; setup.signals.len()],
+            dropped: 0,
+            health: None,
+            last_scrape: None,
+            rejected: 0,
+        }
+    }
+
+    pub(super) fn setup(&self) -> &TargetSetup {
+        &self.setup
+    }
+
+    /// Takes in samples. Wall time that steps back is waited out, or restarts the window when it is too far.
+    pub(super) fn take(&mut self, batch: &Batch, health: Option<Health>) {
+        if self.window.newest().is_some_and(|newest| newest.since(batch.at) > STEP_BACK) {
+            let limits = self.window.limits();
+            self.window = Window::new(limits);
+            self.selections.iter_mut().for_each(|selections| *selections = Selections::default());
+            self.panel.gap();
+            self.last_tick = None;
+        }
+        self.window.push(batch);
+        if let Some(health) = health {
+            self.rejected += health.rejected as u64;
+            self.last_scrape = Some(batch.at);
+            self.health = Some(health);
+        }
+    }
+
+    /// Keeps a fitted model until it is due.
+    pub(super) fn hold(&mut self, asked: u64, model: Model) {
+        self.models.push_back((asked + FIT_DELAY, model));
+    }
+
+    /// Judges the target and moves its incidents.
+    pub(super) fn tick(&mut self, at: Timestamp, setup: &Setup) -> Vec<Change> {
+        if self.last_tick.is_some_and(|last| at <= last) {
+            return Vec::new();
+        }
+        self.checks += 1;
+        while let Some((_, model)) = self.models.pop_front_if(|(due, _)| *due <= self.checks) {
+            self.panel.install(model);
+        }
+        let is_gap = self.last_tick.is_some_and(|last| at.since(last) > setup.interval * GAP);
+        self.last_tick = Some(at);
+        if is_gap {
+            self.panel.gap();
+        }
+        self.read(at, setup);
+        if !setup.enabled {
+            self.verdict = Verdict::default();
+            return self.end_all(at);
+        }
+        self.verdict = self.panel.assess(at, &self.values, &mut self.work);
+        let mut changes = if is_gap { Vec::new() } else { self.move_incidents(at, setup) };
+        let in_incident: Vec<bool> = self.slots.iter().map(|slot| slot.machine.is_active()).collect();
+        let adapted = self.panel.learn(at, &self.values, &mut self.work, &self.verdict, &in_incident);
+        for slot in adapted {
+            changes.extend(self.end(slot, at, Reason::Adapted));
+        }
+        changes
+    }
+
+    /// Evaluates every signal into the slots of its outputs.
+    fn read(&mut self, at: Timestamp, setup: &Setup) {
+        self.values.fill(None);
+        for signal in 0..setup.signals.len() {
+            let plan = &setup.signals[signal].1;
+            match plan.read(self.window.view(), at, &mut self.selections[signal]) {
+                Ok(readings) => {
+                    self.no_data[signal] =
+                        readings.values.is_empty().then(|| self.why_no_data(setup, signal));
+                    self.dropped += readings.dropped as u64;
+                    for (output, value) in readings.values {
+                        if let Some(slot) = self.slot_of(signal, &output, at, setup) {
+                            self.values[slot] = Some(value);
+                        }
+                    }
+                }
+                Err(error) => self.no_data[signal] = Some(error.to_string()),
+            }
+        }
+    }
+
+    fn why_no_data(&self, setup: &Setup, signal: usize) -> String {
+        if let Some(failure) = self.health.as_ref().and_then(|health| health.failure.as_ref()) {
+            return format!("the scrape failed: {failure}");
+        }
+        let selectors = setup.signals[signal].1.selectors();
+        let is_there = |labels: &Labels| selectors.iter().any(|selector| selector.wants(labels));
+        if self.window.view().select(is_there).is_empty() {
+            "none of its series is exposed".to_owned()
+        } else {
+            "its range is not filled yet, or its value is not a number".to_owned()
+        }
+    }
+
+    /// The slot of an output: its own, a free one, a new one, or that of an output not seen for longest.
+    fn slot_of(&mut self, signal: usize, output: &Labels, at: Timestamp, setup: &Setup) -> Option<usize> {
+        let of_signal = |slot: &&mut Slot| slot.signal == signal;
+        let known =
+            self.slots.iter_mut().position(|slot| of_signal(&slot) && slot.output.as_ref() == Some(output));
+        let slot = known.or_else(|| self.assign(signal, output, at, setup))?;
+        self.slots[slot].seen = at;
+        Some(slot)
+    }
+
+    fn assign(&mut self, signal: usize, output: &Labels, at: Timestamp, setup: &Setup) -> Option<usize> {
+        if self.slots[signal].output.is_none() {
+            self.slots[signal].name(output, setup);
+            return Some(signal);
+        }
+        // With a second series the signal is no single one any more.
+        self.panel.leave_vector(signal);
+        let taken: Vec<usize> = (0..self.slots.len()).filter(|s| self.slots[*s].signal == signal).collect();
+        if taken.len() < MOST_SERIES {
+            let mut slot = Slot::empty(signal, setup);
+            slot.name(output, setup);
+            self.panel.add(slot.metric(setup, false));
+            self.slots.push(slot);
+            self.values.push(None);
+            return Some(self.slots.len() - 1);
+        }
+        let is_free = |slot: &usize| self.slots[*slot].seen < at && !self.slots[*slot].machine.is_active();
+        let slot = taken.into_iter().filter(is_free).min_by_key(|slot| self.slots[*slot].seen);
+        let Some(slot) = slot else {
+            self.dropped += 1;
+            return None;
+        };
+        self.slots[slot].name(output, setup);
+        self.panel.replace(slot, self.slots[slot].metric(setup, false));
+        Some(slot)
+    }
+
+    fn move_incidents(&mut self, at: Timestamp, setup: &Setup) -> Vec<Change> {
+        self.choose_lead(setup);
+        let mut changes = Vec::new();
+        for slot in 0..self.slots.len() {
+            let check = Check { at, reading: self.reading(slot, setup) };
+            let Slot { machine, labels, .. } = &mut self.slots[slot];
+            if let Some((transition, ended)) =
+                machine.step(&check, &setup.persistence, (&self.setup.labels, labels))
+            {
+                changes.push(self.change(slot, transition, ended));
+            }
+        }
+        self.name_the_others(setup, &mut changes);
+        changes
+    }
+
+    /// A target's anomaly belongs to the metric that opened it while that lasts, then to the consensus metric.
+    fn choose_lead(&mut self, setup: &Setup) {
+        let lasting = self.lead.filter(|slot| self.slots[*slot].machine.is_active());
+        let anomalous = self.verdict.target.is_some_and(|target| target.score > setup.detection.threshold);
+        self.lead = lasting.or(if anomalous { self.verdict.consensus } else { None });
+    }
+
+    fn reading(&self, slot: usize, setup: &Setup) -> Option<Reading> {
+        let value = self.values[slot]?;
+        let verdict = &self.verdict.metrics[slot];
+        let own = verdict.assessment.unwrap_or_default();
+        let target = self.verdict.target.filter(|target| self.lead == Some(slot) && target.score > own.score);
+        let assessment = target.unwrap_or(own);
+        let threshold = setup.detection.threshold;
+        Some(Reading {
+            opens: assessment.score > threshold,
+            // A raised threshold closes no earlier than the calibrated one, so it can only make incidents fewer.
+            holds: assessment.score > threshold.min(CANONICAL_THRESHOLD),
+            severity: setup.severities.of(&assessment),
+            assessment,
+            value,
+            expected: verdict.band.map(|band| band.expected),
+        })
+    }
+
+    fn change(&self, slot: usize, transition: Transition, ended: Option<Incident>) -> Change {
+        Change {
+            target: self.setup.labels.clone(),
+            metric: self.slots[slot].labels.clone(),
+            transition,
+            incident: ended.or_else(|| self.slots[slot].machine.firing().cloned()),
+        }
+    }
+
+    fn name_the_others(&mut self, setup: &Setup, changes: &mut [Change]) {
+        let over = |slot: usize| {
+            let score = self.verdict.metrics[slot].assessment.map_or(0.0, |a| a.score);
+            self.slots[slot].machine.is_active() || score > setup.detection.threshold
+        };
+        let anomalous: Vec<usize> = (0..self.slots.len()).filter(|slot| over(*slot)).collect();
+        if anomalous.len() < 2 {
+            return;
+        }
+        for slot in &anomalous {
+            let others = anomalous
+                .iter()
+                .filter(|other| *other != slot)
+                .map(|other| short_name(&self.slots[*other].labels));
+            let others: Vec<String> = others.collect();
+            self.slots[*slot].machine.set_also(others.into_iter());
+            let labels = &self.slots[*slot].labels;
+            let changed = changes.iter_mut().filter(|change| change.metric == *labels);
+            for change in changed {
+                if let (Some(incident), Some(firing)) =
+                    (&mut change.incident, self.slots[*slot].machine.firing())
+                {
+                    incident.also.clone_from(&firing.also);
+                }
+            }
+        }
+    }
+
+    fn end(&mut self, slot: usize, at: Timestamp, reason: Reason) -> Option<Change> {
+        let (transition, ended) = self.slots[slot].machine.end(at, reason)?;
+        if self.lead == Some(slot) {
+            self.lead = None;
+        }
+        Some(self.change(slot, transition, ended))
+    }
+
+    /// Ends whatever is under way, because nobody watches it any more.
+    pub(super) fn end_all(&mut self, at: Timestamp) -> Vec<Change> {
+        (0..self.slots.len()).filter_map(|slot| self.end(slot, at, Reason::Reconfigured)).collect()
+    }
+
+    /// Fits that are due, each marked with the check that asks for it.
+    pub(super) fn due(&mut self) -> Option<Fit<Task>> {
+        let what = self.panel.due()?;
+        Some(Fit { target: self.setup.labels.clone(), asked: self.checks, what })
+    }
+
+    /// The same signals, other rules.
+    pub(super) fn reconfigure(&mut self, target: TargetSetup, setup: &Setup) {
+        self.setup = target;
+        self.panel.reconfigure(setup.detection.clone());
+    }
+
+    /// Takes over the window and the incidents of `before` for the signals that have stayed; ends the rest.
+    pub(super) fn inherit(&mut self, before: &mut Self, setup: &Setup, now: Timestamp) -> Vec<Change> {
+        if before.window.limits() == self.window.limits() {
+            std::mem::swap(&mut self.window, &mut before.window);
+        }
+        (self.health, self.last_scrape, self.rejected) =
+            (before.health.take(), before.last_scrape, before.rejected);
+        (self.last_tick, self.checks) = (before.last_tick, before.checks);
+        for slot in &mut before.slots {
+            let stays = self
+                .slots
+                .iter()
+                .position(|own| own.labels.get("metric_name") == slot.labels.get("metric_name"));
+            if let (Some(own), Some(output)) = (stays, slot.output.take()) {
+                let own = if self.slots[own].output.is_none() {
+                    Some(own)
+                } else {
+                    self.assign(self.slots[own].signal, &output, now, setup)
+                };
+                if let Some(own) = own {
+                    self.slots[own].name(&output, setup);
+                    self.slots[own].machine = std::mem::take(&mut slot.machine);
+                }
+            }
+        }
+        before.end_all(now)
+    }
+
+    pub(super) fn firing(&self) -> impl Iterator<Item = &Incident> {
+        self.slots.iter().filter_map(|slot| slot.machine.firing())
+    }
+
+    pub(super) fn is_ready(&self, detector: Detector) -> bool {
+        self.panel.is_ready(detector)
+    }
+
+    /// Judges the current values, or those in `posted` over them.
+    pub(super) fn detect(
+        &self,
+        setup: &Setup,
+        posted: Option<&HashMap<String, f64>>,
+    ) -> Result<Detection, String> {
+        let mut values = self.values.clone();
+        for (name, value) in posted.into_iter().flatten() {
+            let slot = self.slots.iter().position(|slot| slot.labels.get("metric_name") == Some(name));
+            let slot = slot.ok_or_else(|| format!("no signal is called {name:?}"))?;
+            values[slot] = Some(*value).filter(|v| v.is_finite());
+        }
+        let at = self.last_tick.ok_or("nothing has been scraped yet")?;
+        let mut work = Work::default();
+        let verdict = self.panel.assess(at, &values, &mut work);
+        let severity = verdict.target.map_or(Severity::Info, |target| setup.severities.of(&target));
+        Ok(Detection {
+            target: self.setup.labels.clone(),
+            at,
+            anomalous: verdict.target.is_some_and(|target| target.score > setup.detection.threshold),
+            severity,
+            consensus: verdict.consensus.map(|slot| self.slots[slot].labels.clone()),
+            assessment: verdict.target,
+            metrics: self
+                .slots
+                .iter()
+                .enumerate()
+                .map(|(at, slot)| {
+                    self.metric(
+                        slot,
+                        values[at],
+                        verdict.metrics[at].assessment,
+                        verdict.metrics[at].band,
+                        setup,
+                    )
+                })
+                .collect(),
+        })
+    }
+
+    fn metric(
+        &self,
+        slot: &Slot,
+        value: Option<f64>,
+        assessment: Option<Assessment>,
+        band: Option<crate::detect::verdict::Band>,
+        setup: &Setup,
+    ) -> MetricSnapshot {
+        let definition = &setup.signals[slot.signal].0;
+        MetricSnapshot {
+            labels: slot.labels.clone(),
+            unit: definition.unit.clone(),
+            value,
+            no_data: if value.is_none() { self.no_data[slot.signal].clone() } else { None },
+            band: band.filter(|_| value.is_some()),
+            assessment,
+            firing: slot.machine.firing().map(Incident::severity),
+            runbook_url: definition.runbook_url.clone(),
+        }
+    }
+
+    /// Everything there is to see of the target.
+    pub(super) fn show(&self, setup: &Setup, budget_used: f64) -> TargetSnapshot {
+        let verdict = |at: usize| self.verdict.metrics.get(at).copied().unwrap_or_default();
+        let metrics = self.slots.iter().enumerate().map(|(at, slot)| {
+            self.metric(slot, self.values[at], verdict(at).assessment, verdict(at).band, setup)
+        });
+        let weights = setup.detection.weights;
+        TargetSnapshot {
+            labels: self.setup.labels.clone(),
+            url: self.setup.url.clone(),
+            node_scope: self.setup.node_scope,
+            up: self.health.as_ref().map(|health| health.failure.is_none()),
+            failure: self.health.as_ref().and_then(|health| health.failure.clone()),
+            last_scrape: self.last_scrape,
+            samples: self.health.as_ref().map_or(0, |health| health.exposed as u64),
+            rejected: self.rejected,
+            series: self.window.len(),
+            window_bytes: self.window.bytes(),
+            refused: self.window.refused() + self.dropped,
+            detectors: Detector::ALL.map(|detector| DetectorStatus {
+                detector,
+                enabled: weights[detector.index()] > 0.0,
+                weight: weights[detector.index()],
+                ready: self.panel.is_ready(detector),
+                waiting_for: self.panel.waits_for(detector),
+                trained_at: self.panel.trained_at().filter(|_| detector == Detector::IsolationForest),
+                model_version: None,
+            }),
+            assessment: self.verdict.target,
+            consensus: self.verdict.consensus.map(|slot| self.slots[slot].labels.clone()),
+            budget_used,
+            metrics: metrics.collect(),
+        }
+    }
+}
+
+impl Slot {
+    fn empty(signal: usize, setup: &Setup) -> Self {
+        let labels = Labels::new([("metric_name", setup.signals[signal].0.name.as_str())]);
+        Self { signal, labels, output: None, machine: Machine::default(), seen: Timestamp::default() }
+    }
+
+    fn name(&mut self, output: &Labels, setup: &Setup) {
+        let name = [("metric_name", setup.signals[self.signal].0.name.as_str())];
+        self.labels = output.with(name);
+        self.output = Some(output.clone());
+    }
+
+    fn metric(&self, setup: &Setup, in_vector: bool) -> Metric {
+        let gate = setup.signals[self.signal].0.gate();
+        Metric { name: short_name(&self.labels), gate, in_vector }
+    }
+}
+
+/// `cpu_usage`, or `disk{device="sda"}` where a signal has several series.
+fn short_name(labels: &Labels) -> String {
+    let rest = labels.without(|name| name == "metric_name");
+    let name = labels.get("metric_name").unwrap_or_default();
+    if rest.is_empty() { name.to_owned() } else { format!("{name}{rest}") }
+}

@@ -1,0 +1,165 @@
+//! From an exporter's page to samples.
+//!
+//! A page is read line by line by a strict parser of ours that loses nothing silently: what is not a sample is
+//! counted, the first such line with its number and reason. Like Prometheus' scrape cache, a [`Reader`] remembers the
+//! series it has met by the very bytes they were written in, so a known series costs one look-up and no allocation.
+//! New ones are named by prometheus-parse where the line is provably simple, otherwise by ours: prometheus-parse
+//! drops or garbles label values with brackets, commas, escapes or equal signs, and says nothing about it.
+
+mod line;
+mod naming;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::series::{Labels, Sample, Timestamp};
+
+pub use line::Fault;
+
+/// How a page is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Prometheus text 0.0.4: timestamps in milliseconds.
+    Text,
+    /// OpenMetrics 1.0: timestamps in seconds, a last line `# EOF`.
+    OpenMetrics,
+}
+
+impl Format {
+    /// The format a `Content-Type` announces; text where it says nothing better, as Prometheus takes it.
+    pub fn of_content_type(content_type: &str) -> Self {
+        let media = content_type.split(';').next().unwrap_or_default().trim();
+        if media.eq_ignore_ascii_case("application/openmetrics-text") {
+            Self::OpenMetrics
+        } else {
+            Self::Text
+        }
+    }
+}
+
+/// Which series are wanted; the others are counted and passed over.
+pub trait Wanted: Send + Sync {
+    /// Whether a series of this name may be wanted; asked before its labels are read.
+    fn name(&self, name: &str) -> bool;
+    /// Whether the series is wanted.
+    fn series(&self, labels: &Labels) -> bool;
+}
+
+/// Everything is wanted.
+pub struct Everything;
+
+impl Wanted for Everything {
+    fn name(&self, _: &str) -> bool {
+        true
+    }
+    fn series(&self, _: &Labels) -> bool {
+        true
+    }
+}
+
+/// Series remembered at most; a page with more is read all the same, but names its series anew each time.
+const MOST_KNOWN: usize = 100_000;
+/// Pages a series may be missing from before it is forgotten.
+const FORGET_AFTER: u32 = 10;
+
+/// Reads the pages of one target.
+pub struct Reader {
+    wanted: Arc<dyn Wanted>,
+    known: HashMap<Box<[u8]>, Known>,
+    /// How a wanted series was written first: the same labels in another order are the same series.
+    spelled: HashMap<Labels, Box<[u8]>>,
+    page: u32,
+}
+
+struct Known {
+    /// `None` for a series nobody wants.
+    labels: Option<Labels>,
+    /// The page it was last seen on.
+    seen: u32,
+}
+
+/// What a page held.
+#[derive(Debug, Default, PartialEq)]
+pub struct Page {
+    /// The wanted samples, in order.
+    pub samples: Vec<Sample>,
+    /// All samples, the unwanted ones counted.
+    pub exposed: usize,
+    /// Samples of a series that the page had already given; the first counts, as in Prometheus.
+    pub duplicates: usize,
+    /// Lines that are no samples, comments or blanks.
+    pub rejected: usize,
+    /// The first of those, counted from 1, and what is wrong with it.
+    pub first_rejected: Option<(usize, Fault)>,
+}
+
+impl Reader {
+    /// A reader that keeps what `wanted` accepts.
+    pub fn new(wanted: Arc<dyn Wanted>) -> Self {
+        Self { wanted, known: HashMap::new(), spelled: HashMap::new(), page: 0 }
+    }
+
+    /// Reads one page.
+    pub fn read(&mut self, body: &[u8], format: Format) -> Page {
+        self.page = self.page.wrapping_add(1);
+        let mut page = Page::default();
+        let mut number = 0;
+        let mut rest = body;
+        while !rest.is_empty() {
+            let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+            let text = &rest[..end];
+            rest = rest.get(end + 1..).unwrap_or_default();
+            number += 1;
+            match line::parse(text, format) {
+                Ok(line::Line::Sample(sample)) => self.take(&sample, text, &mut page),
+                Ok(line::Line::Comment) => {}
+                Ok(line::Line::End) => break,
+                Err(fault) => {
+                    page.rejected += 1;
+                    page.first_rejected.get_or_insert((number, fault));
+                }
+            }
+        }
+        if self.page.is_multiple_of(FORGET_AFTER) {
+            let oldest = self.page.saturating_sub(FORGET_AFTER);
+            self.known.retain(|_, known| known.seen >= oldest);
+            self.spelled.retain(|_, spelling| self.known.contains_key(spelling));
+        }
+        page
+    }
+
+    fn take(&mut self, sample: &line::SampleLine<'_>, text: &[u8], page: &mut Page) {
+        page.exposed += 1;
+        if let Some(known) = self.known.get_mut(sample.series) {
+            let again = std::mem::replace(&mut known.seen, self.page) == self.page;
+            match &known.labels {
+                _ if again && sample.at.is_none() => page.duplicates += 1,
+                Some(labels) => page.samples.push(sampled(labels, sample)),
+                None => {}
+            }
+            return;
+        }
+        let wanted = self.wanted.name(sample.name).then(|| naming::labels(sample, text));
+        let labels = wanted.filter(|labels| self.wanted.series(labels));
+        let spelling = labels.as_ref().and_then(|labels| self.spelled.get(labels));
+        let again = spelling.and_then(|s| self.known.get(s)).is_some_and(|known| known.seen == self.page);
+        match &labels {
+            Some(_) if again && sample.at.is_none() => page.duplicates += 1,
+            Some(labels) => page.samples.push(sampled(labels, sample)),
+            None => {}
+        }
+        if self.known.len() < MOST_KNOWN {
+            if let Some(labels) = &labels {
+                self.spelled.entry(labels.clone()).or_insert_with(|| sample.series.into());
+            }
+            self.known.insert(sample.series.into(), Known { labels, seen: self.page });
+        }
+    }
+}
+
+fn sampled(labels: &Labels, sample: &line::SampleLine<'_>) -> Sample {
+    Sample { labels: labels.clone(), value: sample.value, at: sample.at.map(Timestamp::from_millis) }
+}
+
+#[cfg(test)]
+mod tests;

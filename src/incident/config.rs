@@ -1,0 +1,100 @@
+//! The sections `incident` and `severity`.
+
+use serde::{Deserialize, Serialize};
+
+use super::machine::Persistence;
+use crate::detect::verdict::{Assessment, Severity};
+use crate::setting::{Ratio, Span};
+
+/// When an incident opens and ends; in checks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Checks over the threshold that open one.
+    pub r#for: u32,
+    /// Checks under it that close one.
+    pub clear_after: u32,
+    /// How long a vanished signal is held.
+    pub hold_no_data: Span,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { r#for: 3, clear_after: 5, hold_no_data: Span::seconds(300) }
+    }
+}
+
+impl Config {
+    /// The same as a rule.
+    pub fn persistence(&self) -> Persistence {
+        Persistence {
+            open_after: self.r#for,
+            clear_after: self.clear_after,
+            hold_no_data: self.hold_no_data.0,
+        }
+    }
+}
+
+/// From when on an anomaly is more than worth a line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Severities {
+    /// At or above both: warning.
+    pub warning: Bar,
+    /// Above both: critical.
+    pub critical: Bar,
+}
+
+/// What it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bar {
+    /// Confidence of the verdict.
+    pub confidence: Ratio,
+    /// Deviation in sigmas.
+    pub sigma: f64,
+}
+
+impl Default for Severities {
+    fn default() -> Self {
+        let bar = |confidence, sigma| Bar {
+            confidence: Ratio::new(confidence).unwrap_or_else(|| unreachable!("a default between 0 and 1")),
+            sigma,
+        };
+        Self { warning: bar(0.7, 3.0), critical: bar(0.9, 5.0) }
+    }
+}
+
+impl Severities {
+    /// How bad a verdict is.
+    pub fn of(&self, assessment: &Assessment) -> Severity {
+        let (confidence, sigma) = (assessment.confidence, assessment.deviation_sigma);
+        if confidence > self.critical.confidence.get() && sigma > self.critical.sigma {
+            Severity::Critical
+        } else if confidence >= self.warning.confidence.get() && sigma >= self.warning.sigma {
+            Severity::Warning
+        } else {
+            Severity::Info
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn critical_is_above_its_bar_and_warning_at_or_above() {
+        for (confidence, deviation_sigma, severity) in [
+            (0.91, 5.1, Severity::Critical),
+            (0.9, 38.0, Severity::Warning),
+            (1.0, 5.0, Severity::Warning),
+            (0.7, 3.0, Severity::Warning),
+            (0.69, 38.0, Severity::Info),
+            (1.0, 2.9, Severity::Info),
+        ] {
+            let assessment = Assessment { confidence, deviation_sigma, ..Assessment::default() };
+            assert_eq!(Severities::default().of(&assessment), severity, "{confidence} {deviation_sigma}");
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Notifying.
+
+pub mod config;

@@ -1,0 +1,63 @@
+//! The section `alert`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::setting::{Secret, Span};
+
+/// Where alerts go.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Each gets every alert.
+    pub alertmanagers: Vec<Alertmanager>,
+    /// Put on every alert.
+    pub external_labels: BTreeMap<String, String>,
+    /// How often a firing alert is sent again.
+    pub resend_delay: Span,
+    /// Shortest time between two messages about one thing on a native channel.
+    pub throttle_duration: Span,
+}
+
+/// One Alertmanager.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Alertmanager {
+    /// `http://host:9093`.
+    pub url: String,
+    /// Put between the host and `/api/v2/alerts`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub path_prefix: String,
+    /// User and password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basic_auth: Option<BasicAuth>,
+    /// Read anew for each request, so that it may be rotated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bearer_token_file: Option<String>,
+}
+
+/// User and password, the latter in place or in a file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BasicAuth {
+    /// The user.
+    pub username: String,
+    /// The password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Secret>,
+    /// Read anew for each request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            alertmanagers: Vec::new(),
+            external_labels: BTreeMap::new(),
+            resend_delay: Span::seconds(60),
+            throttle_duration: Span::seconds(300),
+        }
+    }
+}
