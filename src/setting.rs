@@ -3,8 +3,10 @@
 //! Each type parses itself, says in its error what would be right, and prints back the way it was written.
 
 mod http_client;
+mod text;
 
 pub use http_client::http_client;
+pub use text::{rfc3339, short};
 
 use std::fmt;
 use std::str::FromStr;

@@ -56,6 +56,8 @@ pub struct TargetSnapshot {
     pub last_scrape: Option<Timestamp>,
     /// Samples the last scrape exposed.
     pub samples: u64,
+    /// Samples exposed so far.
+    pub processed: u64,
     /// Lines rejected so far.
     pub rejected: u64,
     /// Raw series held in the window.

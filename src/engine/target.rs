@@ -53,6 +53,7 @@ pub(super) struct Target {
     health: Option<Health>,
     last_scrape: Option<Timestamp>,
     rejected: u64,
+    processed: u64,
 }
 
 impl Target {
@@ -77,6 +78,7 @@ impl Target {
             health: None,
             last_scrape: None,
             rejected: 0,
+            processed: 0,
         }
     }
 
@@ -96,6 +98,7 @@ impl Target {
         self.window.push(batch);
         if let Some(health) = health {
             self.rejected += health.rejected as u64;
+            self.processed += health.exposed as u64;
             self.last_scrape = Some(batch.at);
             self.health = Some(health);
         }
@@ -421,6 +424,7 @@ impl Target {
             failure: self.health.as_ref().and_then(|health| health.failure.clone()),
             last_scrape: self.last_scrape,
             samples: self.health.as_ref().map_or(0, |health| health.exposed as u64),
+            processed: self.processed,
             rejected: self.rejected,
             series: self.window.len(),
             window_bytes: self.window.bytes(),

@@ -237,6 +237,11 @@ impl Plan {
 }
 
 impl Selector {
+    /// How far back it reads: its range, or the lookback of an instant selector.
+    pub fn range(&self) -> Duration {
+        self.range
+    }
+
     /// Whether a series of this name may be meant; for a look before its labels are read.
     pub fn may_want(&self, name: &str) -> bool {
         self.name.as_deref().is_none_or(|wanted| wanted == name)

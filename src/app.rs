@@ -1,0 +1,288 @@
+//! The sidecar as a whole: wires tasks and channels, starts, reloads and stops them.
+//!
+//! Scrapers → bounded channel → engine on a thread of its own → snapshots in a `watch`, read by the server and the
+//! notifiers. Fits run on a second thread and come back to the engine as events. At the end only the scrapers and the
+//! server are told to stop; the rest ends when its channel closes.
+
+mod heart;
+mod start;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, Problems, Sources};
+use crate::engine::snapshot::Snapshot;
+use crate::notify::alert::Identity;
+use crate::notify::alertmanager::Sender;
+use crate::scrape::{self, Job};
+use crate::serve::{self, Guard, ReloadRequest, Shared};
+use crate::setting::http_client;
+use crate::telemetry::{self, Telemetry};
+use heart::Message;
+
+pub use start::{NODE_EXPORTER, Quick, find_target, in_container};
+
+/// Everything that is decided before anything runs.
+pub struct Start {
+    /// Where the configuration comes from, now and at each reload.
+    pub sources: Sources,
+    /// What was read there; `None` to run degraded until it can be.
+    pub config: Option<Config>,
+    /// Bound already, so that a test may bind port 0.
+    pub listener: TcpListener,
+    /// The host's name for loopback and embedded targets.
+    pub host: String,
+    /// Without a slash at the end.
+    pub external_url: String,
+    /// Who may change anything.
+    pub guard: Guard,
+    /// Target that the quick start has found.
+    pub quick_target: Option<String>,
+}
+
+/// How often the configuration file is looked at.
+const LOOK: Duration = Duration::from_secs(30);
+/// Scrapes waiting for the engine; when full, scrapers wait.
+const QUEUE: usize = 64;
+
+/// Runs until `stop`. Everything that was begun has ended when this returns.
+pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
+    let (telemetry, registry) = Telemetry::new();
+    let (messages, inbox) = mpsc::channel(QUEUE);
+    let (show, snapshots) = watch::channel(Arc::new(Snapshot::default()));
+    let (detect, asked) = mpsc::channel(16);
+    let (reload, reloads) = mpsc::channel(4);
+    let port = start.listener.local_addr().map_err(|error| error.to_string())?.port();
+    let mut app = App {
+        telemetry: telemetry.clone(),
+        sources: start.sources,
+        host: start.host,
+        port,
+        external_url: start.external_url,
+        quick_target: start.quick_target,
+        snapshots: snapshots.clone(),
+        running: None,
+        seen: None,
+    };
+    let ready = Arc::new(AtomicBool::new(start.config.is_some()));
+    let alertmanagers =
+        start.config.iter().flat_map(|c| c.alert.alertmanagers.iter().map(|a| a.url.clone())).collect();
+    let shared = Shared {
+        snapshot: snapshots,
+        own: Arc::new(move || telemetry::write(&registry)),
+        detect,
+        reload,
+        guard: Arc::new(start.guard),
+        ready: Arc::clone(&ready),
+        started: Instant::now(),
+        alerting: Arc::new(alertmanagers),
+    };
+    let heart = heart::spawn(inbox, asked, messages.downgrade(), show, telemetry.clone())?;
+    app.telemetry.reloaded(start.config.is_some(), unix_now());
+    app.take_up(start.config.unwrap_or_else(idle), &messages).await;
+    let serving = CancellationToken::new();
+    let server = tokio::spawn(serve::run(start.listener, shared, serving.clone()));
+    app.watch_config(reloads, &messages, &ready, &stop).await;
+    tracing::info!("stopping");
+    app.end_scrapers().await;
+    drop(messages);
+    heart.join().await;
+    app.end_senders().await;
+    serving.cancel();
+    server.await.map_err(|error| error.to_string())
+}
+
+/// What is done without a configuration: nothing.
+fn idle() -> Config {
+    Config { enabled: false, signals: Vec::new(), ..Config::default() }
+}
+
+struct App {
+    telemetry: Telemetry,
+    sources: Sources,
+    host: String,
+    port: u16,
+    external_url: String,
+    quick_target: Option<String>,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    running: Option<Running>,
+    /// The file's content when it was last read.
+    seen: Option<Vec<u8>>,
+}
+
+/// The tasks of one configuration.
+struct Running {
+    stop_scrapers: CancellationToken,
+    scrapers: JoinSet<()>,
+    stop_senders: CancellationToken,
+    senders: JoinSet<()>,
+}
+
+impl App {
+    /// Tells the engine of a configuration and starts what it asks for.
+    async fn take_up(&mut self, mut config: Config, messages: &mpsc::Sender<Message>) {
+        if let Some(url) = self.quick_target.as_ref().filter(|_| config.scrape.targets.is_empty()) {
+            config.scrape.targets.push(scrape::config::Target::new(url));
+        }
+        let setup = start::setup(&config, &self.host, self.port);
+        start::announce(&config, &setup, &self.external_url);
+        let wanted = start::wanted(&setup);
+        self.end_scrapers().await;
+        self.end_senders().await;
+        let labels: Vec<_> = setup.targets.iter().map(|target| target.labels.clone()).collect();
+        // The channel outlives this call, so the engine always hears of it.
+        let _ = messages.send(Message::Reconfigure(Box::new(setup))).await;
+        let mut running = Running {
+            stop_scrapers: CancellationToken::new(),
+            scrapers: JoinSet::new(),
+            stop_senders: CancellationToken::new(),
+            senders: JoinSet::new(),
+        };
+        self.seen = self.sources.file.as_ref().and_then(|file| std::fs::read(file).ok());
+        self.start_scrapers(&config, &labels, &wanted, messages, &mut running);
+        self.start_senders(&config, &mut running);
+        self.running = Some(running);
+    }
+
+    fn start_scrapers(
+        &self,
+        config: &Config,
+        labels: &[crate::series::Labels],
+        wanted: &Arc<start::Selected>,
+        messages: &mpsc::Sender<Message>,
+        running: &mut Running,
+    ) {
+        let timeout = config.scrape.timeout.0.min(config.check_interval.0);
+        let (scraped, mut inbox) = mpsc::channel(QUEUE);
+        for (target, (entry, labels)) in config.scrape.targets.iter().zip(labels).enumerate() {
+            let job = Job {
+                target,
+                labels: labels.clone(),
+                interval: config.check_interval.0,
+                timeout,
+                max_body_size: config.scrape.max_body_size.0 as usize,
+            };
+            let Some(exporter) = start::exporter(&entry.url, timeout) else { continue };
+            let reader = crate::exposition::Reader::new(Arc::clone(wanted) as _);
+            running.scrapers.spawn(scrape::run(
+                job,
+                exporter,
+                reader,
+                scraped.clone(),
+                running.stop_scrapers.clone(),
+            ));
+        }
+        let messages = messages.clone();
+        running.scrapers.spawn(async move {
+            while let Some(scraped) = inbox.recv().await {
+                if messages.send(Message::Scraped(Box::new(scraped))).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    fn start_senders(&self, config: &Config, running: &mut Running) {
+        let identity = Identity {
+            external_labels: config.alert.external_labels.clone(),
+            external_url: self.external_url.clone(),
+            heartbeat: config.check_interval.0.max(config.alert.resend_delay.0),
+        };
+        for to in &config.alert.alertmanagers {
+            let Ok((client, _)) = http_client(Duration::from_secs(10)) else { continue };
+            let sender = Sender {
+                client,
+                to: to.clone(),
+                identity: identity.clone(),
+                resend_delay: config.alert.resend_delay.0,
+                counters: self.telemetry.alerts.clone(),
+            };
+            running.senders.spawn(sender.run(self.snapshots.clone(), running.stop_senders.clone()));
+        }
+    }
+
+    async fn end_scrapers(&mut self) {
+        if let Some(running) = &mut self.running {
+            running.stop_scrapers.cancel();
+            while running.scrapers.join_next().await.is_some() {}
+        }
+    }
+
+    /// Senders say their last and end; one that hangs is not waited for longer than its request may take.
+    async fn end_senders(&mut self) {
+        if let Some(running) = &mut self.running {
+            running.stop_senders.cancel();
+            let ended = async { while running.senders.join_next().await.is_some() {} };
+            let _ = tokio::time::timeout(Duration::from_secs(12), ended).await;
+        }
+    }
+
+    /// Reloads when asked, when told by a signal, and when the file has changed; until `stop`.
+    async fn watch_config(
+        &mut self,
+        mut reloads: mpsc::Receiver<ReloadRequest>,
+        messages: &mpsc::Sender<Message>,
+        ready: &AtomicBool,
+        stop: &CancellationToken,
+    ) {
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut hangup = start::Hangup::new();
+        loop {
+            let (asked, reason) = tokio::select! {
+                () = stop.cancelled() => return,
+                Some(reply) = reloads.recv() => (Some(reply), "asked for"),
+                () = hangup.recv() => (None, "SIGHUP"),
+                _ = look.tick() => (None, "file changed"),
+            };
+            if reason == "file changed" && !self.has_changed() {
+                continue;
+            }
+            let outcome = self.reload(reason, messages).await;
+            if outcome.is_ok() {
+                ready.store(true, Ordering::Relaxed);
+            }
+            if let Some(reply) = asked {
+                // Whoever asked may have left.
+                let _ = reply.send(outcome.map_err(|problems| problems.to_string()));
+            }
+        }
+    }
+
+    fn has_changed(&mut self) -> bool {
+        let Some(file) = &self.sources.file else { return false };
+        let content = std::fs::read(file).ok();
+        let changed = content != self.seen;
+        // A bad file is reported once, not every time it is looked at.
+        self.seen = content;
+        changed
+    }
+
+    async fn reload(&mut self, reason: &str, messages: &mpsc::Sender<Message>) -> Result<(), Problems> {
+        let outcome = self.sources.load();
+        self.telemetry.reloaded(outcome.is_ok(), unix_now());
+        match outcome {
+            Ok(config) => {
+                tracing::info!(reason, "configuration reloaded");
+                self.take_up(config, messages).await;
+                Ok(())
+            }
+            Err(problems) => {
+                for problem in &problems.0 {
+                    tracing::error!(reason, problem, "configuration not reloaded; the running one stays");
+                }
+                Err(problems)
+            }
+        }
+    }
+}
+
+fn unix_now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() as i64
+}

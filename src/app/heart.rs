@@ -1,0 +1,218 @@
+//! The engine's thread: takes messages one by one, steps the engine, publishes what it shows.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::detect::panel::{Model, Task};
+use crate::engine::snapshot::Snapshot;
+use crate::engine::{Change, Engine, Event, Fit, Health, Setup, Step};
+use crate::incident::State;
+use crate::scrape::Scraped;
+use crate::serve::DetectRequest;
+use crate::telemetry::Telemetry;
+use crate::telemetry::log::Damper;
+
+/// What the engine is told.
+pub(super) enum Message {
+    Scraped(Box<Scraped>),
+    Fitted(Box<Fit<Model>>),
+    Reconfigure(Box<Setup>),
+    Detect(DetectRequest),
+}
+
+/// Repeated lines are said this often.
+const REPEAT: Duration = Duration::from_mins(5);
+
+/// The engine's thread, to be waited for.
+pub(super) struct Heart {
+    ended: oneshot::Receiver<()>,
+}
+
+impl Heart {
+    pub(super) async fn join(self) {
+        // An error is the thread's end as well.
+        let _ = self.ended.await;
+    }
+}
+
+/// Starts the engine; it ends when the last sender of messages is gone.
+pub(super) fn spawn(
+    mut inbox: mpsc::Receiver<Message>,
+    mut asked: mpsc::Receiver<DetectRequest>,
+    back: mpsc::WeakSender<Message>,
+    show: watch::Sender<Arc<Snapshot>>,
+    telemetry: Telemetry,
+) -> Result<Heart, String> {
+    let (fits, jobs) = std::sync::mpsc::channel::<Fit<Task>>();
+    let fitted = back.clone();
+    let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
+        std::thread::Builder::new().name(name.to_owned()).spawn(body).map_err(|error| error.to_string())
+    };
+    spawn("fit", Box::new(move || fit(&jobs, &fitted)))?;
+    let (end, ended) = oneshot::channel();
+    spawn(
+        "engine",
+        Box::new(move || {
+            let mut heart = Beating { engine: None, show, telemetry, fits, damper: Damper::new(REPEAT) };
+            while let Some(message) = inbox.blocking_recv() {
+                heart.beat(message);
+            }
+            drop(end);
+        }),
+    )?;
+    tokio::spawn(async move {
+        while let Some(request) = asked.recv().await {
+            let Some(messages) = back.upgrade() else { return };
+            if messages.send(Message::Detect(request)).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(Heart { ended })
+}
+
+/// Runs fits, one at a time. A fit that panics is lost; the model in use stays.
+fn fit(jobs: &std::sync::mpsc::Receiver<Fit<Task>>, back: &mpsc::WeakSender<Message>) {
+    while let Ok(Fit { target, asked, what }) = jobs.recv() {
+        let began = Instant::now();
+        let Ok(model) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| what.run())) else {
+            tracing::error!(target = %target, "a fit panicked; the model in use stays. Please report it");
+            continue;
+        };
+        tracing::debug!(target = %target, took = ?began.elapsed(), "fitted");
+        let Some(messages) = back.upgrade() else { return };
+        if messages.blocking_send(Message::Fitted(Box::new(Fit { target, asked, what: model }))).is_err() {
+            return;
+        }
+    }
+}
+
+struct Beating {
+    engine: Option<Engine>,
+    show: watch::Sender<Arc<Snapshot>>,
+    telemetry: Telemetry,
+    fits: std::sync::mpsc::Sender<Fit<Task>>,
+    damper: Damper,
+}
+
+impl Beating {
+    fn beat(&mut self, message: Message) {
+        match message {
+            Message::Scraped(scraped) => self.scraped(*scraped),
+            Message::Fitted(fit) => self.step(Event::Install(*fit)),
+            Message::Reconfigure(setup) => self.reconfigure(setup),
+            Message::Detect(request) => self.detect(request),
+        }
+    }
+
+    fn reconfigure(&mut self, setup: Box<Setup>) {
+        match &self.engine {
+            Some(_) => self.step(Event::Reconfigure(setup)),
+            None => self.engine = Some(Engine::new(*setup)),
+        }
+        self.publish();
+    }
+
+    fn scraped(&mut self, scraped: Scraped) {
+        let Scraped { target, batch, failure, page, ended } = scraped;
+        self.report(target, failure.as_ref(), &page);
+        let at = batch.at;
+        let failure = failure.map(|failure| failure.to_string());
+        let health = Health { failure, exposed: page.exposed, rejected: page.rejected };
+        self.step(Event::Batch(target, batch, Some(health)));
+        self.step(Event::Tick(target, at));
+        self.publish();
+        self.telemetry.judged(ended.elapsed());
+    }
+
+    fn step(&mut self, event: Event) {
+        let Some(engine) = &mut self.engine else { return };
+        let Step { changes, tasks } = engine.step(event);
+        changes.iter().for_each(log);
+        for task in tasks {
+            // The fitting thread ends only with this one.
+            let _ = self.fits.send(task);
+        }
+    }
+
+    fn publish(&self) {
+        if let Some(engine) = &self.engine {
+            self.show.send_replace(Arc::new(engine.snapshot()));
+        }
+    }
+
+    fn detect(&self, request: DetectRequest) {
+        let values: Option<&HashMap<String, f64>> = request.values.as_ref();
+        let answer = match &self.engine {
+            Some(engine) => engine.detect(request.target.as_deref(), values),
+            None => Err("no configuration is loaded".to_owned()),
+        };
+        // Whoever asked may have left.
+        let _ = request.reply.send(answer);
+    }
+
+    /// A failing target is reported when it begins to fail, and again every few minutes.
+    fn report(
+        &self,
+        target: usize,
+        failure: Option<&crate::scrape::Failure>,
+        page: &crate::exposition::Page,
+    ) {
+        let snapshot = self.show.borrow().clone();
+        let Some(shown) = snapshot.targets.get(target) else { return };
+        let instance = shown.labels.get("instance").unwrap_or_default();
+        let (down, lines) = (format!("{instance} down"), format!("{instance} lines"));
+        match failure {
+            Some(failure) => {
+                self.telemetry.scrape_failed(instance, failure.kind());
+                if self.damper.may_say(&down) {
+                    tracing::warn!(instance, url = %shown.url, error = %failure, "scrape failed");
+                }
+            }
+            None if shown.up == Some(false) => {
+                self.damper.forget(&down);
+                tracing::info!(instance, url = %shown.url, "scrape succeeds again");
+            }
+            None => {}
+        }
+        if let Some((line, fault)) = page.first_rejected
+            && failure.is_none()
+            && self.damper.may_say(&lines)
+        {
+            tracing::warn!(instance, line, error = %fault, rejected = page.rejected, "malformed lines; the rest was kept");
+        }
+        if page.duplicates > 0 && self.damper.may_say(&format!("{instance} duplicates")) {
+            tracing::warn!(
+                instance,
+                duplicates = page.duplicates,
+                "samples of one series given twice; the first counts"
+            );
+        }
+    }
+}
+
+fn log(change: &Change) {
+    let instance = change.target.get("instance").unwrap_or_default();
+    let metric = change.metric.get("metric_name").unwrap_or_default();
+    let reason = change.transition.reason.name();
+    let Some(incident) = &change.incident else {
+        tracing::debug!(instance, metric, reason, state = ?change.transition.to, "incident");
+        return;
+    };
+    let votes: Vec<&str> = incident.votes().map(|(detector, _)| detector.name()).collect();
+    let msg = if change.transition.to == State::Resolved { "incident resolved" } else { "incident firing" };
+    tracing::info!(
+        instance,
+        metric,
+        severity = incident.severity().name(),
+        reason,
+        value = %crate::setting::short(incident.value),
+        expected = %incident.expected.map(crate::setting::short).unwrap_or_default(),
+        score = %crate::setting::short(incident.worst.score),
+        votes = %votes.join(","),
+        "{msg}"
+    );
+}

@@ -1,0 +1,157 @@
+//! From a configuration to what runs.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::engine::{Setup, TargetSetup};
+use crate::exposition::Wanted;
+use crate::hostmetrics::{self, Root};
+use crate::scrape::Exporter;
+use crate::scrape::config::{EMBEDDED, Scope};
+use crate::series::Labels;
+use crate::setting::http_client;
+use crate::signal::{Plan, Selector};
+use crate::window::Limits;
+
+/// What the engine needs to know of `config`.
+pub(super) fn setup(config: &Config, host: &str, own_port: u16) -> Setup {
+    let macros = config.macros();
+    // The configuration was validated: every expression parses.
+    let plan = |signal: &crate::signal::Definition| {
+        Some((signal.clone(), Plan::signal(&signal.expr, &macros).ok()?))
+    };
+    let target = |target: &crate::scrape::config::Target| TargetSetup {
+        labels: Labels::new(target.final_labels(host, own_port)),
+        url: target.url.clone(),
+        node_scope: target.scope == Scope::Node,
+    };
+    Setup {
+        enabled: config.enabled,
+        interval: config.check_interval.0,
+        signals: config.signals.iter().filter_map(plan).collect(),
+        targets: config.scrape.targets.iter().map(target).collect(),
+        limits: Limits { samples: config.samples(), bytes: config.window.max_bytes.0 as usize },
+        detection: config.detector.settings(config.check_interval.0),
+        severities: config.severity.clone(),
+        persistence: config.incident.persistence(),
+    }
+}
+
+/// The series that any signal selects.
+pub(super) struct Selected(Vec<Selector>);
+
+pub(super) fn wanted(setup: &Setup) -> Arc<Selected> {
+    Arc::new(Selected(setup.signals.iter().flat_map(|(_, plan)| plan.selectors().to_vec()).collect()))
+}
+
+impl Wanted for Selected {
+    fn name(&self, name: &str) -> bool {
+        self.0.iter().any(|selector| selector.may_want(name))
+    }
+
+    fn series(&self, labels: &Labels) -> bool {
+        self.0.iter().any(|selector| selector.wants(labels))
+    }
+}
+
+/// What answers at `url`.
+pub(super) fn exporter(url: &str, timeout: Duration) -> Option<Exporter> {
+    if url == EMBEDDED {
+        let root = Root::default();
+        return Some(Exporter::Embedded(Box::new(move |page| hostmetrics::collect(&root, page))));
+    }
+    match http_client(timeout) {
+        Ok((client, has_roots)) => {
+            if !has_roots && url.starts_with("https:") {
+                tracing::warn!(url, "this system has no CA certificates; https targets cannot be verified");
+            }
+            Some(Exporter::Http(client, url.to_owned()))
+        }
+        Err(error) => {
+            tracing::error!(url, %error, "no HTTP client can be made; the target is not scraped");
+            None
+        }
+    }
+}
+
+/// The first lines of the log: what is watched, where to look, and when to expect a verdict.
+pub(super) fn announce(config: &Config, setup: &Setup, external_url: &str) {
+    for target in &setup.targets {
+        let instance = target.labels.get("instance").unwrap_or_default();
+        tracing::info!(url = %target.url, instance, every = %config.check_interval, "watching");
+    }
+    if setup.targets.is_empty() {
+        tracing::warn!("nothing is watched: configure scrape.targets and start with --config.file");
+    }
+    tracing::info!(page = %external_url, metrics = %format!("{external_url}/metrics"), "serving");
+    let interval = config.check_interval.0;
+    tracing::info!(
+        first_verdict = %format!("about {} s from now, after 30 values", (interval * 34).as_secs()),
+        all_detectors = %format!("about {} s from now, after 60", (interval * 64).as_secs()),
+        "learning what is normal"
+    );
+    if config.alert.alertmanagers.is_empty() {
+        tracing::info!(
+            "no Alertmanager is configured (alert.alertmanagers); anomalies are shown in the series only"
+        );
+    }
+}
+
+/// What a quick start watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quick {
+    /// A node_exporter answers here.
+    NodeExporter,
+    /// The host itself.
+    Embedded,
+    /// Nothing: in a container the host is somebody else's.
+    Nothing,
+}
+
+/// Where a node_exporter is looked for.
+pub const NODE_EXPORTER: &str = "http://127.0.0.1:9100/metrics";
+/// How long it is asked for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Asks for a node_exporter beside us, for as long as it may take to start.
+pub async fn find_target(in_container: bool) -> Quick {
+    tracing::info!(url = NODE_EXPORTER, for_up_to = "10s", "no --config.file: looking for a node_exporter");
+    let until = tokio::time::Instant::now() + PATIENCE;
+    while tokio::time::Instant::now() < until {
+        if is_node_exporter().await {
+            return Quick::NodeExporter;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    if in_container { Quick::Nothing } else { Quick::Embedded }
+}
+
+async fn is_node_exporter() -> bool {
+    let Ok((client, _)) = http_client(Duration::from_secs(3)) else { return false };
+    let Ok(response) = client.get(NODE_EXPORTER).send().await else { return false };
+    response.status().as_u16() == 200
+        && response.text().await.is_ok_and(|t| t.contains("node_cpu_seconds_total"))
+}
+
+/// Whether this process is in a container.
+pub fn in_container() -> bool {
+    hostmetrics::container::in_container(Path::new("/"), |name| std::env::var(name).ok())
+}
+
+/// SIGHUP, where it can be listened to.
+pub(super) struct Hangup(Option<tokio::signal::unix::Signal>);
+
+impl Hangup {
+    pub(super) fn new() -> Self {
+        Self(tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok())
+    }
+
+    pub(super) async fn recv(&mut self) {
+        match &mut self.0 {
+            Some(signal) => drop(signal.recv().await),
+            None => std::future::pending().await,
+        }
+    }
+}

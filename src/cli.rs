@@ -1,0 +1,153 @@
+//! The command line.
+
+mod query;
+mod run;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config;
+use crate::telemetry::log::Format;
+
+/// Anomaly detection beside a node exporter: learns what is normal, tells Prometheus and Alertmanager when it ends.
+#[derive(Parser)]
+#[command(name = "dwcp-anomaly", version, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the sidecar.
+    Run(Box<Run>),
+    /// Validate configuration files and change nothing.
+    CheckConfig {
+        /// Our configuration, or an alertmanager.yml.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Evaluate one signal expression the way `run` would.
+    Query(Query),
+}
+
+/// `run`.
+#[derive(Args)]
+struct Run {
+    /// Configuration file; without one, a quick start.
+    #[arg(long = "config.file")]
+    config_file: Option<PathBuf>,
+    /// What to do when the configuration is bad.
+    #[arg(long = "config.on-error", default_value = "exit")]
+    on_error: OnError,
+    /// Name of this host in the label `instance` of loopback and embedded targets.
+    #[arg(long)]
+    instance: Option<String>,
+    /// Address to listen on.
+    #[arg(long = "web.listen-address", default_value = "127.0.0.1:10091")]
+    listen_address: String,
+    /// URL under which people reach this sidecar; http://HOSTNAME:PORT by default.
+    #[arg(long = "web.external-url")]
+    external_url: Option<String>,
+    /// Let requests change things; on by default on a loopback address outside containers.
+    #[arg(long = "web.enable-changes")]
+    enable_changes: bool,
+    /// debug, info, warn or error.
+    #[arg(long = "log.level", default_value = "info")]
+    log_level: String,
+    /// How log lines are written.
+    #[arg(long = "log.format", default_value = "logfmt")]
+    log_format: Format,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OnError {
+    /// Exit with status 2.
+    Exit,
+    /// Report, serve /metrics and /-/healthy, and take up the good file when it comes.
+    Degraded,
+}
+
+/// `query`.
+#[derive(Args)]
+#[command(group(clap::ArgGroup::new("source").required(true).args(["target", "openmetrics"])))]
+struct Query {
+    /// Exporter to scrape until rates are defined.
+    #[arg(long)]
+    target: Option<String>,
+    /// OpenMetrics text with timestamps.
+    #[arg(long)]
+    openmetrics: Option<PathBuf>,
+    /// `PromQL`.
+    expr: String,
+    /// Unix seconds or RFC 3339; the newest sample by default.
+    #[arg(long)]
+    time: Option<String>,
+    /// Time between scrapes of the target.
+    #[arg(long, default_value = "2s")]
+    interval: crate::setting::Span,
+    /// text or json.
+    #[arg(short = 'o', long = "output", default_value = "text")]
+    output: Output,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// One line a series.
+    Text,
+    /// The `data` of Prometheus' `/api/v1/query`.
+    Json,
+}
+
+/// Why a command did not do its work, with its exit status.
+enum Failed {
+    /// 1: it failed while running.
+    Running(String),
+    /// 2: it was asked for something wrong.
+    Asked(String),
+}
+
+/// Does what the arguments say.
+pub fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::CheckConfig { files } => check(&files),
+        Command::Query(args) => query::query(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failed::Running(error)) => {
+            eprintln!("dwcp-anomaly: {error}");
+            ExitCode::from(1)
+        }
+        Err(Failed::Asked(error)) => {
+            eprintln!("{error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// All files are checked, whatever is wrong with one.
+#[expect(clippy::print_stdout, reason = "this is the command's output")]
+fn check(files: &[PathBuf]) -> Result<(), Failed> {
+    let environment: Vec<(String, String)> = std::env::vars().collect();
+    let mut problems = Vec::new();
+    for file in files {
+        match config::check_file(file, &environment) {
+            Ok(checked) => println!("{}: SUCCESS", checked.summary),
+            Err(wrong) => problems.extend(wrong.0),
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { Err(Failed::Asked(problems.join("\n"))) }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failed> {
+    // One thread serves and scrapes; the engine and the fits have their own.
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(|error| Failed::Running(error.to_string()))
+}

@@ -1,0 +1,332 @@
+//! `/metrics`: the synthetic series of every target, and the sidecar's own.
+//!
+//! Our own come from prometheus-client, which writes OpenMetrics only; for the text format 0.0.4 its lines are turned.
+//! No data means that a series is absent, never its last value.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+
+use super::Shared;
+use crate::detect::verdict::{Detector, Severity};
+use crate::engine::snapshot::{MetricSnapshot, Snapshot, TargetSnapshot};
+use crate::series::Labels;
+
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// How the page is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Text 0.0.4.
+    Text,
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+}
+
+pub(super) async fn answer(State(shared): State<Shared>, headers: HeaderMap) -> Response {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let format = negotiate(text(header::ACCEPT));
+    let snapshot = shared.snapshot.borrow().clone();
+    let page = page(&snapshot, &(shared.own)(), format);
+    let content_type = if format == Format::Text { TEXT } else { OPEN_METRICS };
+    if text(header::ACCEPT_ENCODING).split(',').any(|coding| coding.trim().starts_with("gzip")) {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        // Writing to memory cannot fail.
+        let _ = gzip.write_all(page.as_bytes());
+        let body = gzip.finish().unwrap_or_default();
+        return ([(header::CONTENT_TYPE, content_type), (header::CONTENT_ENCODING, "gzip")], body)
+            .into_response();
+    }
+    ([(header::CONTENT_TYPE, content_type)], page).into_response()
+}
+
+/// The format the client likes best; text where it has no preference.
+fn negotiate(accept: &str) -> Format {
+    let quality = |kind: &str| {
+        let offers = accept
+            .split(',')
+            .filter(|offer| offer.split(';').next().is_some_and(|media| media.trim() == kind));
+        let q = |offer: &str| {
+            let q = offer.split(';').find_map(|part| part.trim().strip_prefix("q="));
+            q.map_or(1.0, |q| q.parse::<f64>().unwrap_or(0.0))
+        };
+        offers.map(q).fold(0.0, f64::max)
+    };
+    let text = quality("text/plain").max(quality("text/*"));
+    if quality("application/openmetrics-text") > text { Format::OpenMetrics } else { Format::Text }
+}
+
+/// The whole page; `own` is in OpenMetrics without its last line.
+pub fn page(snapshot: &Snapshot, own: &str, format: Format) -> String {
+    let mut page = Page { text: String::with_capacity(16 << 10), format };
+    targets(&mut page, snapshot);
+    signals(&mut page, snapshot);
+    incidents(&mut page, snapshot);
+    match format {
+        Format::Text => turn(own, &mut page.text),
+        Format::OpenMetrics => {
+            page.text.push_str(own);
+            page.text.push_str("# EOF\n");
+        }
+    }
+    page.text
+}
+
+struct Page {
+    text: String,
+    format: Format,
+}
+
+impl Page {
+    /// A family's head; of a counter `name` is without `_total`.
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        let suffix = if kind == "counter" && self.format == Format::Text { "_total" } else { "" };
+        let _ = write!(self.text, "# HELP {name}{suffix} {help}\n# TYPE {name}{suffix} {kind}\n");
+    }
+
+    fn sample<'a>(&mut self, name: &str, labels: impl Iterator<Item = (&'a str, &'a str)>, value: f64) {
+        self.text.push_str(name);
+        let mut comma = '{';
+        for (name, value) in labels {
+            let _ = write!(self.text, "{comma}{name}=\"");
+            for c in value.chars() {
+                match c {
+                    '\\' => self.text.push_str("\\\\"),
+                    '"' => self.text.push_str("\\\""),
+                    '\n' => self.text.push_str("\\n"),
+                    c => self.text.push(c),
+                }
+            }
+            self.text.push('"');
+            comma = ',';
+        }
+        self.text.push_str(if comma == ',' { "} " } else { " " });
+        let _ = if value.is_nan() {
+            writeln!(self.text, "NaN")
+        } else if value.is_infinite() {
+            writeln!(self.text, "{}", if value > 0.0 { "+Inf" } else { "-Inf" })
+        } else {
+            writeln!(self.text, "{value}")
+        };
+    }
+
+    /// A gauge with one sample for each target that has it.
+    fn per_target(
+        &mut self,
+        snapshot: &Snapshot,
+        (name, kind, help): (&str, &str, &str),
+        value: impl Fn(&TargetSnapshot) -> Option<f64>,
+    ) {
+        self.family(name, kind, help);
+        let suffix = if kind == "counter" { "_total" } else { "" };
+        for target in &snapshot.targets {
+            if let Some(value) = value(target) {
+                self.sample(&format!("{name}{suffix}"), target.labels.iter(), value);
+            }
+        }
+    }
+
+    /// A gauge with one sample for each metric that has it.
+    fn per_metric(
+        &mut self,
+        snapshot: &Snapshot,
+        (name, help): (&str, &str),
+        value: impl Fn(&MetricSnapshot) -> Option<f64>,
+    ) {
+        self.family(name, "gauge", help);
+        for target in &snapshot.targets {
+            for metric in &target.metrics {
+                if let Some(value) = value(metric) {
+                    self.sample(name, target.labels.iter().chain(metric.labels.iter()), value);
+                }
+            }
+        }
+    }
+}
+
+fn targets(page: &mut Page, snapshot: &Snapshot) {
+    page.per_target(
+        snapshot,
+        ("dwcp_target_up", "gauge", "Whether the last scrape of the target succeeded."),
+        |t| t.up.map(|up| f64::from(u8::from(up))),
+    );
+    page.per_target(snapshot, ("dwcp_metrics_processed", "counter", "Samples taken in."), |t| {
+        Some(t.processed as f64)
+    });
+    page.per_target(
+        snapshot,
+        ("dwcp_scrape_lines_rejected", "counter", "Lines of the target's pages that were no samples."),
+        |t| Some(t.rejected as f64),
+    );
+    page.per_target(
+        snapshot,
+        ("dwcp_samples_refused", "counter", "Samples refused because the window or the signal was full."),
+        |t| Some(t.refused as f64),
+    );
+    page.per_target(snapshot, ("dwcp_window_series", "gauge", "Raw series held."), |t| Some(t.series as f64));
+    page.per_target(snapshot, ("dwcp_window_bytes", "gauge", "Bytes of the raw series' buffers."), |t| {
+        Some(t.window_bytes as f64)
+    });
+    page.per_target(
+        snapshot,
+        (
+            "dwcp_false_alert_budget_used_ratio",
+            "gauge",
+            "Incidents at warning or above opened in the last 24 h by false_alerts_per_day; true ones count.",
+        ),
+        |t| Some(t.budget_used),
+    );
+    page.family("dwcp_detector_ready", "gauge", "Whether the detector votes: 0 warming up, 1 voting.");
+    for target in &snapshot.targets {
+        for status in target.detectors.iter().filter(|status| status.enabled) {
+            let model = [("model_type", status.detector.name())];
+            page.sample(
+                "dwcp_detector_ready",
+                target.labels.iter().chain(model),
+                f64::from(u8::from(status.ready)),
+            );
+        }
+    }
+}
+
+fn signals(page: &mut Page, snapshot: &Snapshot) {
+    page.per_metric(snapshot, ("dwcp_signal_value", "The signal's value."), |m| m.value);
+    page.per_metric(snapshot, ("dwcp_signal_expected", "Where the signal is expected."), |m| {
+        Some(m.band?.expected)
+    });
+    page.per_metric(snapshot, ("dwcp_signal_lower", "Lower end of the signal's band."), |m| {
+        Some(m.band?.lower)
+    });
+    page.per_metric(snapshot, ("dwcp_signal_upper", "Upper end of the signal's band."), |m| {
+        Some(m.band?.upper)
+    });
+    page.per_metric(
+        snapshot,
+        ("dwcp_anomaly_score", "Weighted mean of the detectors' confidences, 0 to 1."),
+        |m| Some(m.assessment?.score),
+    );
+    page.per_metric(snapshot, ("dwcp_anomaly_deviation_sigma", "Distance from expected, in sigmas."), |m| {
+        Some(m.assessment?.deviation_sigma)
+    });
+    page.family(
+        "dwcp_anomaly_confidence",
+        "gauge",
+        "A detector's calibrated confidence, 0 to 1; ensemble: of the voters.",
+    );
+    for target in &snapshot.targets {
+        for metric in &target.metrics {
+            let Some(assessment) = metric.assessment else { continue };
+            let labels =
+                |model| target.labels.iter().chain(metric.labels.iter()).chain([("model_type", model)]);
+            for (detector, confidence) in Detector::ALL.into_iter().zip(assessment.confidences) {
+                if let Some(confidence) = confidence {
+                    page.sample("dwcp_anomaly_confidence", labels(detector.name()), confidence);
+                }
+            }
+            page.sample("dwcp_anomaly_confidence", labels("ensemble"), assessment.confidence);
+        }
+    }
+}
+
+fn incidents(page: &mut Page, snapshot: &Snapshot) {
+    page.family("dwcp_anomaly_firing", "gauge", "Whether an incident of that severity fires.");
+    let each_severity = |page: &mut Page, target: &TargetSnapshot, metric: &MetricSnapshot| {
+        for severity in Severity::ALL {
+            let labels =
+                target.labels.iter().chain(metric.labels.iter()).chain([("severity", severity.name())]);
+            page.sample("dwcp_anomaly_firing", labels, f64::from(u8::from(metric.firing == Some(severity))));
+        }
+    };
+    for target in &snapshot.targets {
+        target.metrics.iter().for_each(|metric| each_severity(page, target, metric));
+    }
+    page.family(
+        "dwcp_anomalies_detected",
+        "counter",
+        "Incidents, once for each detector that voted and once for the ensemble.",
+    );
+    for (target, metric, severity, model, count) in counts(snapshot) {
+        let more = [("severity", severity.name()), ("model_type", model)];
+        page.sample(
+            "dwcp_anomalies_detected_total",
+            target.iter().chain(metric.iter()).chain(more),
+            count as f64,
+        );
+    }
+}
+
+/// The ensemble's counts begin at 0, so that `increase()` sees the first incident; the detectors' when they first vote.
+fn counts(snapshot: &Snapshot) -> Vec<(&Labels, &Labels, Severity, &'static str, u64)> {
+    let mut counts = Vec::new();
+    for target in &snapshot.targets {
+        for metric in &target.metrics {
+            for severity in Severity::ALL {
+                counts.push((&target.labels, &metric.labels, severity, "ensemble", 0));
+            }
+        }
+    }
+    for (key, count) in snapshot.opened.iter() {
+        let model = key.detector.map_or("ensemble", Detector::name);
+        let begun = counts
+            .iter_mut()
+            .find(|c| (c.0, c.1, c.2, c.3) == (&key.target, &key.metric, key.severity, model));
+        match begun {
+            Some(begun) => begun.4 = *count,
+            None => counts.push((&key.target, &key.metric, key.severity, model, *count)),
+        }
+    }
+    counts.sort();
+    counts
+}
+
+/// From OpenMetrics to text 0.0.4: a counter's head gets the name of its samples, units and exemplars go.
+fn turn(open_metrics: &str, text: &mut String) {
+    let mut help: Option<(&str, &str)> = None;
+    for line in open_metrics.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            help = rest.split_once(' ');
+        } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' '))
+        {
+            let name = if kind == "counter" { format!("{name}_total") } else { name.to_owned() };
+            if let Some((_, help)) = help.take() {
+                let _ = writeln!(text, "# HELP {name} {help}");
+            }
+            let _ = writeln!(text, "# TYPE {name} {}", if kind == "info" { "gauge" } else { kind });
+        } else if !line.starts_with('#') {
+            let _ = writeln!(text, "{}", line.split(" # ").next().unwrap_or(line));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_format_is_what_the_client_likes_best() {
+        for (accept, format) in [
+            ("", Format::Text),
+            ("*/*", Format::Text),
+            ("text/plain;version=0.0.4", Format::Text),
+            ("application/openmetrics-text; version=1.0.0", Format::OpenMetrics),
+            (
+                "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+                Format::OpenMetrics,
+            ),
+            ("application/openmetrics-text;q=0.3,text/plain;q=0.9", Format::Text),
+        ] {
+            assert_eq!(negotiate(accept), format, "{accept}");
+        }
+    }
+
+    #[test]
+    fn open_metrics_lines_are_turned_into_text() {
+        let mut text = String::new();
+        turn("# HELP a_b Things.\n# TYPE a_b counter\n# UNIT a_b b\na_b_total 3 # {x=\"y\"} 1\n", &mut text);
+        assert_eq!(text, "# HELP a_b_total Things.\n# TYPE a_b_total counter\na_b_total 3\n");
+    }
+}

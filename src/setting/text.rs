@@ -1,0 +1,51 @@
+//! Numbers and times as people and programs read them.
+
+use std::time::{Duration, SystemTime};
+
+use crate::series::Timestamp;
+
+/// Three significant digits and no exponent: for people.
+pub fn short(value: f64) -> String {
+    let size = value.abs();
+    let decimals = if size >= 100.0 {
+        0
+    } else if size >= 10.0 {
+        1
+    } else if size >= 1.0 {
+        2
+    } else {
+        3
+    };
+    let text = format!("{value:.decimals$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+/// As RFC 3339, with milliseconds, in UTC.
+pub fn rfc3339(at: Timestamp) -> String {
+    let since = Duration::from_millis(at.millis().max(0) as u64);
+    humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + since).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short() {
+        for (value, text) in [
+            (97.123, "97.1"),
+            (0.5, "0.5"),
+            (1e9, "1000000000"),
+            (0.0, "0"),
+            (-3.456, "-3.46"),
+            (100.0, "100"),
+        ] {
+            assert_eq!(short(value), text);
+        }
+    }
+
+    #[test]
+    fn times_are_utc() {
+        assert_eq!(rfc3339(Timestamp::from_millis(1_700_000_000_123)), "2023-11-14T22:13:20.123Z");
+    }
+}

@@ -1,0 +1,143 @@
+//! What the sidecar says of itself: log lines and its own metrics.
+
+pub mod log;
+
+use std::hash::Hash;
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::notify::alertmanager::Counters;
+
+/// The sidecar's own metrics; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Telemetry {
+    /// From a scrape's end to the published verdict.
+    detection_latency: Histogram,
+    scrape_failures: Family<Failed, Counter>,
+    reload_successful: Gauge,
+    reload_time: Gauge,
+    /// Alerts by endpoint.
+    pub alerts: Counters,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Failed {
+    instance: String,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Build {
+    version: &'static str,
+}
+
+impl Telemetry {
+    /// The metrics, and the registry that writes them.
+    pub fn new() -> (Self, Registry) {
+        let buckets = [0.000_5, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
+        let telemetry = Self {
+            detection_latency: Histogram::new(buckets),
+            scrape_failures: Family::default(),
+            reload_successful: Gauge::default(),
+            reload_time: Gauge::default(),
+            alerts: Counters::default(),
+        };
+        let build: Family<Build, Gauge> = Family::default();
+        build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
+        let mut registry = Registry::default();
+        let all = &telemetry;
+        registry.register("dwcp_build_info", "The version that runs", build);
+        registry.register(
+            "dwcp_anomaly_detection_latency_seconds",
+            "From the end of a scrape to the published verdict",
+            all.detection_latency.clone(),
+        );
+        registry.register(
+            "dwcp_scrape_failures",
+            "Scrapes that failed, by reason",
+            all.scrape_failures.clone(),
+        );
+        registry.register(
+            "dwcp_config_last_reload_successful",
+            "Whether the last reading of the configuration succeeded",
+            all.reload_successful.clone(),
+        );
+        registry.register(
+            "dwcp_config_last_reload_success_timestamp_seconds",
+            "When the configuration was last read with success",
+            all.reload_time.clone(),
+        );
+        registry.register("dwcp_alerts_sent", "Alerts taken by the endpoint", all.alerts.sent.clone());
+        registry.register(
+            "dwcp_alerts_failed",
+            "Alerts not delivered to the endpoint",
+            all.alerts.failed.clone(),
+        );
+        registry.register(
+            "dwcp_alerts_dropped",
+            "Alerts given up because there were too many",
+            all.alerts.dropped.clone(),
+        );
+        (telemetry, registry)
+    }
+
+    /// A verdict was published so long after its scrape had ended.
+    pub fn judged(&self, after: Duration) {
+        self.detection_latency.observe(after.as_secs_f64());
+    }
+
+    /// A scrape of `instance` failed.
+    pub fn scrape_failed(&self, instance: &str, reason: &'static str) {
+        self.scrape_failures.get_or_create(&Failed { instance: instance.to_owned(), reason }).inc();
+    }
+
+    /// The configuration was read, with this outcome, at this Unix time.
+    pub fn reloaded(&self, successful: bool, at: i64) {
+        self.reload_successful.set(i64::from(successful));
+        if successful {
+            self.reload_time.set(at);
+        }
+    }
+}
+
+/// The registry and the process's own figures, in OpenMetrics without the last line.
+pub fn write(registry: &Registry) -> String {
+    let mut page = String::new();
+    // Writing to memory cannot fail; what a metric could not say is left out.
+    let _ = text::encode_registry(&mut page, registry);
+    process(&mut page);
+    page
+}
+
+/// What Prometheus' client libraries show of a process.
+fn process(page: &mut String) {
+    use std::fmt::Write;
+    let Ok(process) = procfs::process::Process::myself() else { return };
+    let Ok(stat) = process.stat() else { return };
+    let ticks = procfs::ticks_per_second() as f64;
+    let boot = procfs::boot_time_secs().unwrap_or(0) as f64;
+    let mut gauge = |name: &str, kind: &str, help: &str, value: f64| {
+        let suffix = if kind == "counter" { "_total" } else { "" };
+        let _ = write!(page, "# HELP {name} {help}.\n# TYPE {name} {kind}\n{name}{suffix} {value}\n");
+    };
+    let cpu = (stat.utime + stat.stime) as f64 / ticks;
+    gauge("process_cpu_seconds", "counter", "Total user and system CPU time spent in seconds", cpu);
+    let resident = stat.rss * procfs::page_size();
+    gauge("process_resident_memory_bytes", "gauge", "Resident memory size in bytes", resident as f64);
+    let start = boot + stat.starttime as f64 / ticks;
+    gauge(
+        "process_start_time_seconds",
+        "gauge",
+        "Start time of the process since unix epoch in seconds",
+        start,
+    );
+    if let Ok(open) = process.fd_count() {
+        gauge("process_open_fds", "gauge", "Number of open file descriptors", open as f64);
+    }
+}
