@@ -94,7 +94,8 @@ impl Fit for Recipe {
         let mut random = Pcg64Mcg::new(u128::from(self.params.seed) << 1 | 1);
         let forests = (0..rows.width).map(|metric| {
             let column = rows.column(metric);
-            (column.len() >= FEWEST).then(|| Forest::grow(&column, self.params, &mut random))
+            // A metric that began later than the rest, as rates do, is told apart by what there is of it.
+            (column.len() >= FEWEST / 2).then(|| Forest::grow(&column, self.params, &mut random))
         });
         let forests = forests.collect();
         let spheres = Spheres::place(rows, &self.in_vector, &mut random);

@@ -90,7 +90,7 @@ pub struct MetricVerdict {
     pub assessment: Option<Assessment>,
     /// Where it is expected.
     pub band: Option<Band>,
-    /// Whether it would be anomalous with every knob at its default: then it is not learned.
+    /// Whether it would be suspicious with every knob at its default: then it is not learned.
     pub flagged: bool,
 }
 
@@ -241,9 +241,9 @@ impl Panel {
         let mut verdict = self.vote(work, kappa, &knobs);
         let canonical = self.vote(work, kappa, &CANONICAL);
         for (metric, canonical) in verdict.metrics.iter_mut().zip(&canonical.metrics) {
-            metric.flagged = over(canonical.assessment.as_ref());
+            metric.flagged = is_suspicious(canonical.assessment.as_ref());
         }
-        if let (true, Some(consensus)) = (over(canonical.target.as_ref()), canonical.consensus) {
+        if let (true, Some(consensus)) = (is_suspicious(canonical.target.as_ref()), canonical.consensus) {
             verdict.metrics[consensus].flagged = true;
         }
         verdict.evidence = vote::evidence(&std::array::from_fn(|d| work.surprises[d].target));
@@ -496,8 +496,13 @@ impl Watched {
     }
 }
 
-fn over(assessment: Option<&Assessment>) -> bool {
-    assessment.is_some_and(|a| a.score > CANONICAL_THRESHOLD)
+/// Score from which on a value is not learned, though it opens no incident yet: a fault that sets in over some checks
+/// would otherwise be half learned before it is called one. Where most values are suspicious, the level is the new
+/// normal in the end ([`super::guard`]).
+const SUSPICIOUS: f64 = CANONICAL_THRESHOLD / 2.0;
+
+fn is_suspicious(assessment: Option<&Assessment>) -> bool {
+    assessment.is_some_and(|a| a.score > SUSPICIOUS)
 }
 
 /// The expectation with the smallest residual scale among the detectors that are switched on.

@@ -2,7 +2,8 @@
 //!
 //! A metric's raw score is calibrated by its own normal scores. The target's surprise is the mean of its three most
 //! surprised metrics, calibrated again: that second fit is what pays for looking at many metrics at once and for
-//! their dependence, with no correction for multiplicity to guess.
+//! their dependence. Beside it stands the most surprised metric alone, corrected for their number (Bonferroni), so that
+//! a fault of one is not diluted by the calm of the others.
 
 use super::calibrate::Calibration;
 
@@ -85,11 +86,13 @@ impl Normal {
         if width == 1 {
             return Some(mean);
         }
-        self.together.surprise(mean).or_else(|| {
-            // Too early for the second fit: the bound that holds whatever the dependence.
-            let largest = metrics.iter().flatten().fold(0.0_f64, |a, b| a.max(*b));
-            Some((largest - (width as f64).log10()).max(0.0))
-        })
+        // The bound that holds whatever the dependence: a fault of one metric alone is not diluted by the calm of the
+        // rest, and before the second fit it is all there is.
+        let largest = metrics.iter().flatten().fold(0.0_f64, |a, b| a.max(*b));
+        let alone = (largest - (width as f64).log10()).max(0.0);
+        let Some(together) = self.together.surprise(mean) else { return Some(alone) };
+        // Of two tests the surer one counts, at the price of having made two.
+        Some(together.max(alone - 2.0_f64.log10()))
     }
 
     /// Takes in the raw scores of a row; of a metric only where `learn` says so, of the target only if all do.
@@ -139,11 +142,12 @@ fn top_mean(metrics: &[Option<f64>]) -> Option<(f64, usize)> {
     (used > 0).then(|| (top[..used].iter().sum::<f64>() / used as f64, width))
 }
 
-/// Half of a metric's surprise is its own, half its part of the vector's.
+/// Half of a metric's surprise is its own, half its part of the vector's; of one that has no say of its own, the latter.
 fn attribute(vector: f64, shares: &[f64], gated: &[bool], metrics: &mut [Option<f64>]) {
     for ((surprise, share), gated) in metrics.iter_mut().zip(shares).zip(gated) {
-        if let (Some(surprise), false) = (surprise, gated) {
-            *surprise = f64::midpoint(*surprise, vector * share);
+        if !gated && *share > 0.0 {
+            let part = vector * share;
+            *surprise = Some(surprise.map_or(part, |own| f64::midpoint(own, part)));
         }
     }
 }

@@ -1,0 +1,137 @@
+//! What the sidecar serves, by the judgement of Prometheus' own tools; and how it behaves as a process.
+
+use std::process::Command;
+use std::time::Duration;
+
+use crate::servers::{free_port, node_exporter, request, sidecar, tool, value, wait_for};
+
+#[test]
+fn promtool_has_nothing_to_say_about_our_page_fresh_or_full() {
+    let exporter = node_exporter();
+    let sidecar = sidecar(&format!(
+        "check_interval: 200ms\nscrape:\n  targets: [{{url: '{}/metrics'}}]\n",
+        exporter.url()
+    ));
+    let check = || tool("promtool", &["check", "metrics"], &sidecar.get("/metrics").unwrap());
+    assert_eq!(check(), (0, String::new()), "fresh");
+    wait_for("verdicts", Duration::from_secs(60), || {
+        value(&sidecar.get("/metrics").unwrap_or_default(), "dwcp_anomaly_score", &["cpu_usage"]).is_some()
+    });
+    assert_eq!(check(), (0, String::new()), "full");
+    let accept = "Accept: application/openmetrics-text;version=1.0.0";
+    let (_, page) = request("GET", &format!("{}/metrics", sidecar.url()), &[accept], "").unwrap();
+    assert!(page.ends_with("# EOF\n") || page.ends_with("# EOF"), "{}", &page[page.len() - 100..]);
+    let families = [
+        "dwcp_anomalies_detected_total",
+        "dwcp_anomaly_confidence",
+        "dwcp_anomaly_detection_latency_seconds_bucket",
+        "dwcp_metrics_processed_total",
+        "dwcp_anomaly_score",
+        "dwcp_anomaly_deviation_sigma",
+        "dwcp_anomaly_firing",
+        "dwcp_signal_value",
+        "dwcp_signal_expected",
+        "dwcp_signal_lower",
+        "dwcp_signal_upper",
+        "dwcp_detector_ready",
+        "dwcp_false_alert_budget_used_ratio",
+        "dwcp_build_info",
+        "dwcp_target_up",
+        "dwcp_config_last_reload_successful",
+    ];
+    for family in families {
+        assert!(page.contains(&format!("\n{family}")), "{family} is missing");
+    }
+    for path in ["/", "/runbook/cpu_usage", "/-/healthy", "/-/ready", "/api/v1/monitoring/anomaly/status"] {
+        assert!(sidecar.get(path).is_some(), "{path}");
+    }
+    assert_eq!(request("GET", &format!("{}/runbook/nonsense", sidecar.url()), &[], "").unwrap().0, 404);
+}
+
+#[test]
+fn a_bad_file_leaves_the_running_configuration_in_place_and_a_good_one_replaces_it() {
+    let exporter = node_exporter();
+    let config = |signal: &str| {
+        format!(
+            "check_interval: 200ms\nscrape:\n  targets: [{{url: '{}/metrics'}}]\nsignals: [{{name: {signal}, expr: node_load1}}]\n",
+            exporter.url()
+        )
+    };
+    let sidecar = sidecar(&config("first"));
+    let file = sidecar.directory.path().join("config.yaml");
+    let has = |signal: &str| {
+        value(&sidecar.get("/metrics").unwrap_or_default(), "dwcp_signal_value", &[signal]).is_some()
+    };
+    let successful = || {
+        sidecar
+            .get("/metrics")
+            .unwrap()
+            .lines()
+            .find_map(|l| l.strip_prefix("dwcp_config_last_reload_successful ").map(str::to_owned))
+    };
+    wait_for("first signal", Duration::from_secs(10), || has("\"first\""));
+    std::fs::write(&file, "signals: [{name: a b, expr: 'sum('}]").unwrap();
+    let reload = || request("POST", &format!("{}/-/reload", sidecar.url()), &[], "").unwrap();
+    let (status, said) = reload();
+    assert_eq!(status, 500);
+    assert!(said.contains("config.yaml:1") && said.contains("signals[0].expr"), "{said}");
+    assert_eq!(successful().as_deref(), Some("0"));
+    assert!(has("\"first\""));
+    std::fs::write(&file, config("second")).unwrap();
+    assert_eq!(reload().0, 200);
+    assert_eq!(successful().as_deref(), Some("1"));
+    wait_for("second signal", Duration::from_secs(10), || has("\"second\"") && !has("\"first\""));
+    std::fs::write(&file, config("third")).unwrap();
+    assert!(Command::new("kill").args(["-HUP", &sidecar.id().to_string()]).status().unwrap().success());
+    wait_for("third signal", Duration::from_secs(10), || has("\"third\""));
+}
+
+#[test]
+fn bad_usage_and_bad_configuration_have_status_2_and_say_what_to_do() {
+    let program = env!("CARGO_BIN_EXE_dwcp-anomaly");
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("c.yaml");
+    std::fs::write(&file, "detector:\n  zscore: {weight: 2}\n").unwrap();
+    let file = file.to_str().unwrap();
+    for (arguments, status, part) in [
+        (vec!["check-config", file], 2, "c.yaml:2: detector.zscore.weight: 2 is not between 0 and 1"),
+        (vec!["run", "--config.file", file], 2, "c.yaml:2: detector.zscore.weight"),
+        (vec!["run", "--config.file", "/no/such.yaml"], 2, "/no/such.yaml: cannot be read"),
+        (vec!["run", "--no-such-flag"], 2, "--no-such-flag"),
+        (vec!["run", "--log.level=loud"], 2, "--log.level"),
+        (vec!["check-config", "configs/monitoring/anomaly-detection.yaml"], 0, "SUCCESS"),
+        (vec!["--version"], 0, "dwcp-anomaly 0."),
+    ] {
+        let (code, said) = tool(program, &arguments, "");
+        assert!(code == status && said.contains(part), "{arguments:?}: {code} {said}");
+    }
+}
+
+#[test]
+fn degraded_it_serves_and_takes_up_the_good_file_when_it_comes() {
+    let exporter = node_exporter();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("c.yaml");
+    std::fs::write(&file, "chek_interval: 1s\n").unwrap();
+    let port = free_port();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_dwcp-anomaly"))
+        .args(["run", "--config.on-error=degraded", &format!("--web.listen-address=127.0.0.1:{port}")])
+        .arg(format!("--config.file={}", file.display()))
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let url = |path: &str| format!("http://127.0.0.1:{port}{path}");
+    wait_for("health", Duration::from_secs(10), || crate::servers::get(&url("/-/healthy")).is_some());
+    assert_eq!(request("GET", &url("/-/ready"), &[], "").unwrap().0, 503);
+    let good =
+        format!("check_interval: 200ms\nscrape:\n  targets: [{{url: '{}/metrics'}}]\n", exporter.url());
+    std::fs::write(&file, good).unwrap();
+    assert_eq!(request("POST", &url("/-/reload"), &[], "").unwrap().0, 200);
+    wait_for("readiness", Duration::from_secs(10), || crate::servers::get(&url("/-/ready")).is_some());
+    wait_for("a signal", Duration::from_secs(10), || {
+        let page = crate::servers::get(&url("/metrics")).unwrap_or_default();
+        value(&page, "dwcp_signal_value", &["memory_usage"]).is_some()
+    });
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    assert!(child.wait().unwrap().success(), "SIGTERM drains");
+}

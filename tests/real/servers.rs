@@ -1,0 +1,208 @@
+//! Real programs, each on a free loopback port with a directory of its own, ended by its process id.
+
+use std::net::TcpListener;
+
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A program that runs until it is dropped.
+pub struct Server {
+    child: Child,
+    pub port: u16,
+    pub directory: tempfile::TempDir,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// One load at a time on one machine.
+pub fn machine() -> MutexGuard<'static, ()> {
+    static MACHINE: Mutex<()> = Mutex::new(());
+    MACHINE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Waits for `ready`, which is asked every 50 ms, and says how long it took.
+pub fn wait_for(what: &str, patience: Duration, mut ready: impl FnMut() -> bool) -> Duration {
+    let began = Instant::now();
+    while !ready() {
+        assert!(began.elapsed() < patience, "no {what} within {patience:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    began.elapsed()
+}
+
+fn start(
+    program: &str,
+    package: &str,
+    arguments: &[String],
+    directory: tempfile::TempDir,
+    port: u16,
+) -> Server {
+    let log = std::fs::File::create(directory.path().join("log")).unwrap();
+    let child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap_or_else(|error| panic!("{program}: {error}; apt-get install {package}"));
+    Server { child, port, directory }
+}
+
+impl Server {
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    pub fn get(&self, path: &str) -> Option<String> {
+        get(&format!("{}{path}", self.url()))
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+
+    fn ready(self, path: &str) -> Self {
+        wait_for(&format!("answer at {}{path}", self.url()), Duration::from_secs(20), || {
+            self.get(path).is_some()
+        });
+        self
+    }
+}
+
+fn directory() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+pub fn node_exporter() -> Server {
+    let port = free_port();
+    let arguments = [format!("--web.listen-address=127.0.0.1:{port}")];
+    start("prometheus-node-exporter", "prometheus-node-exporter", &arguments, directory(), port)
+        .ready("/metrics")
+}
+
+/// A Prometheus that scrapes `targets` every second, honouring their labels.
+pub fn prometheus(targets: &[u16]) -> Server {
+    let (port, directory) = (free_port(), directory());
+    let list: Vec<String> = targets.iter().map(|port| format!("'127.0.0.1:{port}'")).collect();
+    let config = format!(
+        "global: {{scrape_interval: 1s}}\nscrape_configs:\n  - job_name: dwcp-anomaly\n    honor_labels: true\n    \
+         static_configs: [{{targets: [{}]}}]\n",
+        list.join(", ")
+    );
+    let file = directory.path().join("prometheus.yml");
+    std::fs::write(&file, config).unwrap();
+    let arguments = [
+        format!("--config.file={}", file.display()),
+        format!("--storage.tsdb.path={}", directory.path().join("data").display()),
+        format!("--web.listen-address=127.0.0.1:{port}"),
+        "--log.level=warn".to_owned(),
+    ];
+    start("prometheus", "prometheus", &arguments, directory, port).ready("/-/ready")
+}
+
+pub fn alertmanager() -> Server {
+    alertmanager_at(free_port())
+}
+
+pub fn alertmanager_at(port: u16) -> Server {
+    let directory = directory();
+    let file = directory.path().join("alertmanager.yml");
+    std::fs::write(&file, "route: {receiver: none}\nreceivers: [{name: none}]\n").unwrap();
+    let arguments = [
+        format!("--config.file={}", file.display()),
+        format!("--storage.path={}", directory.path().display()),
+        "--cluster.listen-address=".to_owned(),
+        format!("--web.listen-address=127.0.0.1:{port}"),
+    ];
+    start("prometheus-alertmanager", "prometheus-alertmanager", &arguments, directory, port).ready("/-/ready")
+}
+
+/// The sidecar itself, with a configuration.
+pub fn sidecar(config: &str) -> Server {
+    let (port, directory) = (free_port(), directory());
+    let file = directory.path().join("config.yaml");
+    std::fs::write(&file, config).unwrap();
+    let arguments = [
+        "run".to_owned(),
+        format!("--config.file={}", file.display()),
+        format!("--web.listen-address=127.0.0.1:{port}"),
+        "--instance=here".to_owned(),
+    ];
+    start(env!("CARGO_BIN_EXE_dwcp-anomaly"), "nothing: build it", &arguments, directory, port)
+        .ready("/-/ready")
+}
+
+/// Load on this machine until it is dropped.
+pub fn stress(arguments: &[&str]) -> Server {
+    let arguments: Vec<String> = arguments.iter().map(|a| (*a).to_owned()).collect();
+    start("stress-ng", "stress-ng", &arguments, directory(), 0)
+}
+
+impl Server {
+    /// Waits for a program that ends by itself.
+    pub fn finish(mut self) {
+        self.child.wait().unwrap();
+    }
+}
+
+/// The body of a 200, if that is the answer.
+pub fn get(url: &str) -> Option<String> {
+    request("GET", url, &[], "").filter(|(status, _)| *status == 200).map(|(_, body)| body)
+}
+
+/// One HTTP request over a connection of its own; status and body.
+pub fn request(method: &str, url: &str, headers: &[&str], body: &str) -> Option<(u16, String)> {
+    let mut command = Command::new("curl");
+    command.args(["-sg", "--max-time", "10", "-X", method, "-w", "\n%{http_code}", url]);
+    for header in headers {
+        command.args(["-H", header]);
+    }
+    if !body.is_empty() {
+        command.args(["--data-binary", body]);
+    }
+    let output = command.output().expect("curl; apt-get install curl");
+    let text = String::from_utf8(output.stdout).ok()?;
+    let (body, status) = text.rsplit_once('\n')?;
+    let status = status.parse().ok().filter(|status| *status > 0)?;
+    Some((status, body.to_owned()))
+}
+
+/// Runs a tool with `input`; its status and what it said.
+pub fn tool(program: &str, arguments: &[&str], input: &str) -> (i32, String) {
+    use std::io::Write;
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{program}: {error}"));
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&said).into_owned())
+}
+
+/// The value of the one series on a page that has all of `parts`; `None` if it is absent.
+pub fn value(page: &str, name: &str, parts: &[&str]) -> Option<f64> {
+    let is_it =
+        |line: &&str| line.starts_with(&format!("{name}{{")) && parts.iter().all(|part| line.contains(part));
+    let mut found = page.lines().filter(is_it);
+    let line = found.next()?;
+    assert!(found.next().is_none(), "several {name} with {parts:?}");
+    line.rsplit_once(' ')?.1.parse().ok()
+}
