@@ -26,7 +26,7 @@ use crate::setting::http_client;
 use crate::telemetry::{self, Telemetry};
 use heart::Message;
 
-pub use start::{NODE_EXPORTER, Quick, find_target, in_container};
+pub use start::{NODE_EXPORTER, Quick, find_target, in_container, setup};
 
 /// Everything that is decided before anything runs.
 pub struct Start {
@@ -145,13 +145,12 @@ impl App {
             senders: JoinSet::new(),
         };
         self.seen = self.sources.file.as_ref().and_then(|file| std::fs::read(file).ok());
-        self.start_scrapers(&config, &labels, &wanted, messages, &mut running);
+        Self::start_scrapers(&config, &labels, &wanted, messages, &mut running);
         self.start_senders(&config, &mut running);
         self.running = Some(running);
     }
 
     fn start_scrapers(
-        &self,
         config: &Config,
         labels: &[crate::series::Labels],
         wanted: &Arc<start::Selected>,

@@ -4,6 +4,7 @@ pub mod budget;
 pub mod calibrate;
 pub mod config;
 mod esd;
+pub mod fits;
 pub mod gate;
 pub mod guard;
 pub mod isolation;

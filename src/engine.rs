@@ -10,7 +10,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::detect::panel::{Model, Settings, Task};
+use crate::detect::fits::{Model, Task};
+use crate::detect::panel::Settings;
 use crate::detect::verdict::{Detector, Severity};
 use crate::incident::config::Severities;
 use crate::incident::machine::{Persistence, Transition};

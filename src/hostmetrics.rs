@@ -1,6 +1,6 @@
-//! The host as node_exporter shows it, read from /proc in-process.
+//! The host as `node_exporter` shows it, read from /proc in-process.
 //!
-//! Names, labels, units and types are node_exporter's, so that everything downstream, people's dashboards included,
+//! Names, labels, units and types are `node_exporter`'s, so that everything downstream, people's dashboards included,
 //! cannot tell the two apart. Each collector stands alone: one that fails says so in `node_scrape_collector_success`
 //! and leaves the others be.
 

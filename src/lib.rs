@@ -1,5 +1,40 @@
 //! A sidecar beside a node exporter that learns what normal looks like and tells Prometheus and Alertmanager when it
 //! stops being normal.
+//!
+//! Bytes scraped from an exporter become Arrow windows, windows become signals (PromQL), signals become scores (the
+//! detectors, one weighted vote), scores become Prometheus series and alerts; each module is passed once, in this order.
+//!
+//! ```text
+//! scrape ─► exposition ─► window ─► signal ─► detect ─► incident ─► snapshot ─┬─► serve   /metrics, API, page
+//! (HTTP)    (bytes→samples) (Arrow)  (PromQL)  (vote)    (state)              └─► notify  Alertmanager
+//! ```
+//!
+//! # Layers
+//!
+//! | layer | modules | rule |
+//! |---|---|---|
+//! | 0 words | `series`, `setting` | no clock, no I/O; import nothing of ours above them |
+//! | 1 core | `exposition`, `window`, `signal`, `detect`, `incident`, `engine` | synchronous, deterministic: no I/O, clock, environment or entropy |
+//! | 2 edges | `scrape`, `hostmetrics`, `notify`, `serve` | never import each other |
+//! | 3 whole | `telemetry`, `config`, `app`, `cli` | compose; nobody imports `app` but `cli`, and nobody `cli` |
+//!
+//! `tests/architecture.rs` keeps this table. Where it differs from what one might expect: `config` of a component lies
+//! beside its code and holds no I/O, so layer 1 has some; `signal` takes its gate from `detect`.
+//!
+//! # Invariants
+//!
+//! 1. **Layer 1 reads no clock, environment, file, socket or entropy.** Time arrives as a `Timestamp`, randomness as a
+//!    seed. Kept by `tests/architecture.rs`, which looks for the names.
+//! 2. **The same events give the same verdicts.** A fit asked for at check k takes effect at check k + 30, however long
+//!    it took. Kept by `tests/replay`.
+//! 3. **No data, stale, warming up and score 0 are four different things.** A missing value is an absent series, never
+//!    a zero and never the last value; NaN does not pass `signal`.
+//! 4. **A score never looks ahead.** Calibration takes a row's score before any model has learned the row.
+//! 5. **What was flagged is not learned**, until it ended or proved to be the new normal.
+//! 6. **Every queue and every buffer is bounded**, and says where it is created what happens when it is full.
+//! 7. **Alerts are a level, not an event.** Losing one request loses nothing.
+//! 8. **A broken scrape, model or receiver never stops the others.**
+//! 9. **A bad configuration leaves the running one in place.**
 
 pub mod app;
 pub mod cli;

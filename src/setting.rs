@@ -129,7 +129,7 @@ impl FromStr for ByteSize {
 
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fits = |size: &&(&str, &str, u64)| self.0 >= size.2 && self.0 % size.2 == 0;
+        let fits = |size: &&(&str, &str, u64)| self.0 >= size.2 && self.0.is_multiple_of(size.2);
         let (unit, _, size) = SIZE_UNITS.iter().find(fits).unwrap_or(&SIZE_UNITS[3]);
         write!(f, "{}{unit}", self.0 / size)
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::detect::panel::{Model, Task};
+use crate::detect::fits::{Model, Task};
 use crate::engine::snapshot::Snapshot;
 use crate::engine::{Change, Engine, Event, Fit, Health, Setup, Step};
 use crate::incident::State;

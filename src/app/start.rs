@@ -16,7 +16,7 @@ use crate::signal::{Plan, Selector};
 use crate::window::Limits;
 
 /// What the engine needs to know of `config`.
-pub(super) fn setup(config: &Config, host: &str, own_port: u16) -> Setup {
+pub fn setup(config: &Config, host: &str, own_port: u16) -> Setup {
     let macros = config.macros();
     // The configuration was validated: every expression parses.
     let plan = |signal: &crate::signal::Definition| {
@@ -102,7 +102,7 @@ pub(super) fn announce(config: &Config, setup: &Setup, external_url: &str) {
 /// What a quick start watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quick {
-    /// A node_exporter answers here.
+    /// A `node_exporter` answers here.
     NodeExporter,
     /// The host itself.
     Embedded,
@@ -110,12 +110,12 @@ pub enum Quick {
     Nothing,
 }
 
-/// Where a node_exporter is looked for.
+/// Where a `node_exporter` is looked for.
 pub const NODE_EXPORTER: &str = "http://127.0.0.1:9100/metrics";
 /// How long it is asked for.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Asks for a node_exporter beside us, for as long as it may take to start.
+/// Asks for a `node_exporter` beside us, for as long as it may take to start.
 pub async fn find_target(in_container: bool) -> Quick {
     tracing::info!(url = NODE_EXPORTER, for_up_to = "10s", "no --config.file: looking for a node_exporter");
     let until = tokio::time::Instant::now() + PATIENCE;

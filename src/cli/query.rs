@@ -12,7 +12,7 @@ use crate::exposition::{Everything, Format, Reader};
 use crate::hostmetrics::{self, Root};
 use crate::scrape::config::EMBEDDED;
 use crate::scrape::{self, Exporter, Job};
-use crate::series::{Batch, Labels, Origin, Sample, Timestamp};
+use crate::series::{Batch, Labels, Origin, Timestamp};
 use crate::setting::http_client;
 use crate::signal::{Fill, LOOKBACK, Macros, Plan, Selections, Value};
 use crate::window::{Limits, Window};
@@ -71,7 +71,9 @@ fn from_file(file: &Path) -> Result<(Window, Timestamp), Failed> {
     samples.sort_by_key(|sample| sample.at);
     let newest = samples.last().and_then(|sample| sample.at).unwrap_or_default();
     let mut longest = std::collections::HashMap::<&Labels, usize>::new();
-    samples.iter().for_each(|sample: &Sample| *longest.entry(&sample.labels).or_default() += 1);
+    for sample in &samples {
+        *longest.entry(&sample.labels).or_default() += 1;
+    }
     let samples_kept = longest.values().copied().max().unwrap_or(1);
     let mut window = Window::new(Limits { samples: samples_kept, bytes: usize::MAX });
     window.push(&Batch { origin: Origin::Scrape, at: newest, samples });

@@ -15,7 +15,7 @@ use super::robust::{self, MAD_TO_SIGMA};
 const ALPHA: f64 = 0.05;
 
 /// The ascending `sample` without its outliers, of which at most `most` are looked for.
-pub fn without_outliers(sample: &[f64], most: usize) -> &[f64] {
+pub(super) fn without_outliers(sample: &[f64], most: usize) -> &[f64] {
     let n = sample.len();
     let (mut low, mut high) = (0, n);
     let mut kept = (0, n);
@@ -24,9 +24,9 @@ pub fn without_outliers(sample: &[f64], most: usize) -> &[f64] {
         let (Some(center), Some(scale)) = (robust::median(rest), scale(rest)) else { break };
         let (down, up) = (center - rest[0], rest[rest.len() - 1] - center);
         if down > up {
-            low += 1
+            low += 1;
         } else {
-            high -= 1
+            high -= 1;
         }
         if down.max(up) / scale > critical(n, removed) {
             kept = (low, high);

@@ -129,7 +129,7 @@ mod tests {
     use rand_core::Rng;
 
     fn uniform(random: &mut Pcg64Mcg) -> f64 {
-        random.next_u32() as f64 / f64::from(u32::MAX)
+        f64::from(random.next_u32()) / f64::from(u32::MAX)
     }
 
     /// Two metrics that move together and a third on its own.

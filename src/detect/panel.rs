@@ -4,22 +4,27 @@
 //! as far as it was normal. Models that need a fit ask for it by [`Panel::due`]; the fit runs elsewhere and comes
 //! back by [`Panel::install`].
 
-use std::sync::Arc;
+mod opinion;
+
 use std::time::Duration;
 
+pub use opinion::Work;
+use opinion::{CANONICAL, Knobs, confidence, deviations, fill, narrowest, share};
+
 use super::budget::Budget;
+use super::fits::{Model, Task};
 use super::gate::Gate;
 use super::guard::{Guard, Learning};
 use super::isolation::{self, Isolation, Recipe};
-use super::memory::{Memory, Past, Tier};
-use super::season::{Period, Season};
+use super::memory::Memory;
+use super::season::Period;
 use super::seasonal_esd::SeasonalEsd;
-use super::shape::{Recent, Shape};
-use super::surprise::{Normal, Raw, Surprise};
+use super::shape::Recent;
+use super::surprise::{Normal, Raw};
 use super::verdict::{Assessment, Band, Detector, PerDetector};
-use super::vote::{self, CANONICAL_THRESHOLD, CANONICAL_WEIGHTS, Weights};
+use super::vote::{self, CANONICAL_THRESHOLD, Weights};
 use super::zscore::{Expectation, Rolling};
-use super::{Fit, Scorer};
+use super::Scorer;
 use crate::series::Timestamp;
 
 /// How the panel judges.
@@ -48,16 +53,6 @@ pub struct Settings {
     /// Time between checks.
     pub interval: Duration,
 }
-
-/// The person's knobs, which act after the calibration, and their defaults, which it is fit for.
-#[derive(Clone, Copy)]
-struct Knobs {
-    weights: Weights,
-    zscore_threshold: f64,
-    contamination: f64,
-}
-
-const CANONICAL: Knobs = Knobs { weights: CANONICAL_WEIGHTS, zscore_threshold: 3.0, contamination: 0.01 };
 
 /// A metric the panel judges.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,17 +89,6 @@ pub struct MetricVerdict {
     pub flagged: bool,
 }
 
-/// What was worked out about a row on the way to its verdict, for learning from it; buffers are reused.
-#[derive(Clone, Debug, Default)]
-pub struct Work {
-    shapes: Vec<Option<Shape>>,
-    expectations: Vec<[Option<Expectation>; 2]>,
-    gated: Vec<bool>,
-    raw: [Raw; Detector::COUNT],
-    surprises: [Surprise; Detector::COUNT],
-    learn: Vec<bool>,
-}
-
 /// One metric with what is known about it.
 struct Watched {
     metric: Metric,
@@ -118,38 +102,6 @@ struct Watched {
 struct Fitted {
     model: Isolation,
     at: Timestamp,
-}
-
-/// A fit to be run elsewhere.
-pub enum Task {
-    /// Of the forest.
-    Isolation(Past, Recipe),
-    /// Of every metric's season.
-    Seasons(Tier, Period),
-}
-
-/// What a fit has yielded.
-pub enum Model {
-    /// A forest; `None` where the rows did not suffice.
-    Isolation(Option<Box<Isolation>>, Timestamp),
-    /// One a metric.
-    Seasons(Vec<Option<Arc<Season>>>),
-}
-
-impl Task {
-    /// Runs the fit. Takes milliseconds; deterministic.
-    pub fn run(self) -> Model {
-        match self {
-            Self::Isolation(past, recipe) => {
-                let model = recipe.fit(&past.rows());
-                Model::Isolation(model.map(Box::new), past.newest().unwrap_or_default())
-            }
-            Self::Seasons(tier, period) => {
-                let season = |metric| tier.season(metric, &period).map(Arc::new);
-                Model::Seasons((0..tier.width()).map(season).collect())
-            }
-        }
-    }
 }
 
 /// Rows at which the forest is first asked for; it takes effect thirty checks later, at sixty.
@@ -283,7 +235,7 @@ impl Panel {
     /// From surprises to assessments, by `knobs`.
     fn vote(&self, work: &Work, kappa: f64, knobs: &Knobs) -> Verdict {
         let weights = self.enabled_weights(&knobs.weights);
-        let sure = |d: Detector| self.confidence(d, work, kappa, knobs);
+        let sure = |d: Detector| confidence(d, work, kappa, knobs);
         let target: PerDetector<f64> =
             Detector::ALL.map(|d| self.is_ready(d).then(|| sure(d).unwrap_or(0.0)));
         let metrics: Vec<_> = (0..self.watched.len())
@@ -307,17 +259,6 @@ impl Panel {
     /// The weights of detectors that are switched on.
     fn enabled_weights(&self, weights: &Weights) -> Weights {
         std::array::from_fn(|d| if self.settings.weights[d] > 0.0 { weights[d] } else { 0.0 })
-    }
-
-    /// A detector's confidence in the target, after the knobs.
-    fn confidence(&self, detector: Detector, work: &Work, kappa: f64, knobs: &Knobs) -> Option<f64> {
-        let surprise = work.surprises[detector.index()].target?;
-        let knob = match detector {
-            Detector::Zscore => furthest(work, detector) / knobs.zscore_threshold,
-            Detector::IsolationForest => surprise / -knobs.contamination.max(1e-300).log10(),
-            Detector::LstmAutoencoder | Detector::SeasonalEsd => 1.0,
-        };
-        Some(vote::confidence(surprise, kappa) * knob.min(1.0))
     }
 
     fn consensus(&self, metrics: &[MetricVerdict]) -> Option<usize> {
@@ -478,7 +419,7 @@ impl Watched {
     fn new(metric: Metric, settings: &Settings) -> Self {
         Self {
             metric,
-            recent: Recent::new(),
+            recent: Recent::default(),
             zscore: Rolling::new(settings.zscore_window),
             esd: SeasonalEsd::new(settings.max_anomalies),
             guard: Guard::default(),
@@ -503,43 +444,4 @@ const SUSPICIOUS: f64 = CANONICAL_THRESHOLD / 2.0;
 
 fn is_suspicious(assessment: Option<&Assessment>) -> bool {
     assessment.is_some_and(|a| a.score > SUSPICIOUS)
-}
-
-/// The expectation with the smallest residual scale among the detectors that are switched on.
-fn narrowest(expectations: &[Option<Expectation>; 2], weights: &Weights) -> Option<Expectation> {
-    let on = [weights[Detector::Zscore.index()] > 0.0, weights[Detector::SeasonalEsd.index()] > 0.0];
-    // With both switched off somebody still has to say what is expected.
-    let counts = |at: usize| on[at] || on == [false, false];
-    let enabled = expectations.iter().enumerate().filter(|(at, _)| counts(*at)).filter_map(|(_, e)| *e);
-    enabled.min_by(|a, b| a.scale.total_cmp(&b.scale))
-}
-
-/// The largest raw score of a metric that is not gated.
-fn furthest(work: &Work, detector: Detector) -> f64 {
-    let scores = work.raw[detector.index()].metrics.iter().zip(&work.gated);
-    scores.filter_map(|(score, gated)| score.filter(|_| !gated)).fold(0.0, f64::max)
-}
-
-/// A metric's part of its detector's confidence in the target: proportional to its surprise, the most surprised one's
-/// is all of it.
-fn share(target: Option<f64>, surprises: &[Option<f64>], metric: usize) -> Option<f64> {
-    let own = (*surprises.get(metric)?)?;
-    let most = surprises.iter().flatten().fold(0.0_f64, |a, b| a.max(*b));
-    Some(if most > 0.0 { target? * own / most } else { 0.0 })
-}
-
-/// A detector that is ready for the target but does not see this metric says 0 about it: it stays in the vote.
-fn fill(own: PerDetector<f64>, target: &PerDetector<f64>) -> PerDetector<f64> {
-    std::array::from_fn(|d| own[d].or(target[d].map(|_| 0.0)))
-}
-
-/// How far a metric is from expected, in each detector's sigmas.
-fn deviations(work: &Work, metric: usize) -> PerDetector<f64> {
-    let distance = |d: Detector| work.raw[d.index()].metrics.get(metric).copied().flatten();
-    let forest = work.surprises[Detector::IsolationForest.index()].metrics.get(metric).copied().flatten();
-    let mut deviations = [None; Detector::COUNT];
-    deviations[Detector::IsolationForest.index()] = forest.map(vote::sigmas);
-    deviations[Detector::Zscore.index()] = distance(Detector::Zscore);
-    deviations[Detector::SeasonalEsd.index()] = distance(Detector::SeasonalEsd);
-    deviations
 }

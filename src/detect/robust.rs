@@ -94,11 +94,6 @@ impl SortedWindow {
     pub fn sorted(&self) -> &[f64] {
         &self.sorted
     }
-
-    /// Values held.
-    pub fn len(&self) -> usize {
-        self.sorted.len()
-    }
 }
 
 #[cfg(test)]

@@ -148,11 +148,11 @@ fn profile(values: &[f64], period: usize) -> Option<Vec<f64>> {
 mod tests {
     use super::*;
 
-    const STEP: Duration = Duration::from_secs(300);
+    const STEP: Duration = Duration::from_mins(5);
 
     fn noise(i: usize) -> f64 {
         use rand_core::Rng;
-        rand_pcg::Pcg64Mcg::new(i as u128 + 1).next_u32() as f64 / f64::from(u32::MAX) * 2.0 - 1.0
+        f64::from(rand_pcg::Pcg64Mcg::new(i as u128 + 1).next_u32()) / f64::from(u32::MAX) * 2.0 - 1.0
     }
 
     fn wave(n: usize, period: usize, slope: f64) -> Vec<Option<f64>> {

@@ -124,7 +124,7 @@ mod tests {
         let mut esd = filled((0..240).map(|m| wave(m) + noise(m)));
         let unseasoned = esd.expectation(at(255)).unwrap();
         let profile = (0..60).map(|m| wave(m) - 50.0).collect();
-        esd.reseason(Some(Arc::new(Season::new(at(0), std::time::Duration::from_secs(60), profile))));
+        esd.reseason(Some(Arc::new(Season::new(at(0), std::time::Duration::from_mins(1), profile))));
         for minute in [240, 255, 285] {
             let expectation = esd.expectation(at(minute)).unwrap();
             assert!((expectation.expected - wave(minute)).abs() < 0.5);

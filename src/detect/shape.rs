@@ -12,7 +12,7 @@ const FEWEST: usize = 4;
 const MEMORY: usize = 240;
 
 /// The last values of one metric, flagged or not.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Recent {
     values: VecDeque<(Timestamp, f64)>,
 }
@@ -24,11 +24,6 @@ pub const FEATURES: usize = 5;
 pub type Shape = [f64; FEATURES];
 
 impl Recent {
-    /// No values yet.
-    pub fn new() -> Self {
-        Self { values: VecDeque::with_capacity(MEMORY) }
-    }
-
     /// Takes in a value.
     pub fn push(&mut self, at: Timestamp, value: f64) {
         if self.values.len() == MEMORY {
@@ -75,7 +70,7 @@ mod tests {
     use super::*;
 
     fn recent(values: &[f64]) -> Recent {
-        let mut recent = Recent::new();
+        let mut recent = Recent::default();
         for (at, value) in values.iter().enumerate() {
             recent.push(Timestamp::from_millis(at as i64), *value);
         }

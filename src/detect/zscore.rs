@@ -62,7 +62,7 @@ impl Rolling {
     /// Takes in a normal value.
     pub fn learn(&mut self, value: f64) {
         self.window.push(value);
-        if self.window.len() >= FEWEST {
+        if self.len() >= FEWEST {
             self.expectation = Expectation::of(self.window.sorted(), 0.0);
         }
     }
@@ -75,7 +75,12 @@ impl Rolling {
 
     /// Values held.
     pub fn len(&self) -> usize {
-        self.window.len()
+        self.window.sorted().len()
+    }
+
+    /// Whether no value is held.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }
 

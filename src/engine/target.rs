@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::snapshot::{Detection, DetectorStatus, MetricSnapshot, TargetSnapshot};
 use super::{Change, Fit, Health, Setup, TargetSetup};
-use crate::detect::panel::{Metric, Model, Panel, Task, Verdict, Work};
+use crate::detect::fits::{Model, Task};
+use crate::detect::panel::{Metric, Panel, Verdict, Work};
 use crate::detect::verdict::{Assessment, Detector, Severity};
 use crate::detect::vote::CANONICAL_THRESHOLD;
 use crate::incident::machine::{Check, Machine, Reading, Transition};

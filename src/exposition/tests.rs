@@ -104,7 +104,7 @@ fn series_that_have_gone_are_forgotten() {
     assert!(reader.known.len() <= 2 * FORGET_AFTER as usize);
 }
 
-/// A page like node_exporter's.
+/// A page like `node_exporter`'s.
 fn page(random: &mut impl Rng) -> Vec<u8> {
     use std::fmt::Write;
     let mut text = String::new();

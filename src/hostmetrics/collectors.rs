@@ -1,11 +1,11 @@
-//! One function for each of node_exporter's collectors that the signals, and people's first dashboards, rest on.
+//! One function for each of `node_exporter`'s collectors that the signals, and people's first dashboards, rest on.
 //!
 //! The procfs crate reads what it knows by name. /proc/meminfo and the netstat files are read here, because
-//! node_exporter shows whatever the kernel lists there and the crate only the fields it has heard of.
+//! `node_exporter` shows whatever the kernel lists there and the crate only the fields it has heard of.
 
 use std::path::Path;
 
-use procfs::prelude::{FromBufRead, FromBufReadSI, FromRead};
+use procfs::prelude::{FromBufReadSI, FromRead};
 
 use super::Root;
 use super::text::{Kind, Text};
@@ -14,6 +14,7 @@ fn read(path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
 fn told(error: procfs::ProcError) -> String {
     error.to_string()
 }
@@ -124,10 +125,12 @@ pub(super) fn load(root: &Root, text: &mut Text<'_>) -> Result<(), String> {
 }
 
 type Device = procfs::net::DeviceStatus;
+/// Name of a counter and where it is.
+type DeviceCounter = (&'static str, fn(&Device) -> u64);
 
-/// Counters of every network device but the loopback, which node_exporter leaves out as well.
+/// Counters of every network device but the loopback, which `node_exporter` leaves out as well.
 pub(super) fn network(root: &Root, text: &mut Text<'_>) -> Result<(), String> {
-    const COUNTERS: [(&str, fn(&Device) -> u64); 16] = [
+    const COUNTERS: [DeviceCounter; 16] = [
         ("receive_bytes", |d| d.recv_bytes),
         ("receive_packets", |d| d.recv_packets),
         ("receive_errs", |d| d.recv_errs),
@@ -162,11 +165,13 @@ pub(super) fn network(root: &Root, text: &mut Text<'_>) -> Result<(), String> {
 }
 
 type Disk = procfs::DiskStat;
+/// Name of a counter, what it counts, and where it is; `None` where the kernel is too old for it.
+type DiskCounter = (&'static str, &'static str, fn(&Disk) -> Option<f64>);
 
-/// Counters of every disk; partitions and memory disks are left out, as node_exporter does.
+/// Counters of every disk; partitions and memory disks are left out, as `node_exporter` does.
 pub(super) fn disks(root: &Root, text: &mut Text<'_>) -> Result<(), String> {
     const SECTOR: f64 = 512.0;
-    const COUNTERS: [(&str, &str, fn(&Disk) -> Option<f64>); 17] = [
+    const COUNTERS: [DiskCounter; 17] = [
         ("reads_completed_total", "reads completed", |d| Some(d.reads as f64)),
         ("reads_merged_total", "reads merged", |d| Some(d.merged as f64)),
         ("read_bytes_total", "bytes read", |d| Some(d.sectors_read as f64 * SECTOR)),
@@ -206,7 +211,7 @@ pub(super) fn disks(root: &Root, text: &mut Text<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// `^(z?ram|loop|fd|(h|s|v|xv)d[a-z]|nvme\d+n\d+p)\d+$`, node_exporter's default.
+/// `^(z?ram|loop|fd|(h|s|v|xv)d[a-z]|nvme\d+n\d+p)\d+$`, `node_exporter`'s default.
 pub(super) fn is_left_out(device: &str) -> bool {
     let stem = device.trim_end_matches(|c: char| c.is_ascii_digit());
     if stem.len() == device.len() {
@@ -223,7 +228,7 @@ pub(super) fn is_left_out(device: &str) -> bool {
     matches!(stem, "ram" | "zram" | "loop" | "fd") || letter_disk || partition
 }
 
-/// The counters of the network stack that node_exporter shows by default.
+/// The counters of the network stack that `node_exporter` shows by default.
 pub(super) fn netstat(root: &Root, text: &mut Text<'_>) -> Result<(), String> {
     let net = root.proc.join(if root.proc == Path::new("/proc") { "net" } else { "1/net" });
     let mut found = Vec::new();

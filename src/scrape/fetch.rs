@@ -55,7 +55,7 @@ impl Failure {
 }
 
 /// Writes the host's metrics as an exporter would.
-pub type Collect = Box<dyn FnMut(&mut Vec<u8>) -> Result<(), String> + Send>;
+pub(super) type Collect = Box<dyn FnMut(&mut Vec<u8>) -> Result<(), String> + Send>;
 
 /// Where pages come from.
 pub enum Exporter {

@@ -17,12 +17,11 @@ pub fn http_client(timeout: Duration) -> Result<(reqwest::Client, bool), reqwest
             .pool_max_idle_per_host(2)
             .no_proxy()
     };
-    match builder().build() {
-        Ok(client) => Ok((client, true)),
-        Err(_) => {
-            let roots = rustls::RootCertStore::empty();
-            let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-            builder().tls_backend_preconfigured(tls).build().map(|client| (client, false))
-        }
+    if let Ok(client) = builder().build() {
+        Ok((client, true))
+    } else {
+        let roots = rustls::RootCertStore::empty();
+        let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        builder().tls_backend_preconfigured(tls).build().map(|client| (client, false))
     }
 }

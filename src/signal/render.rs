@@ -47,7 +47,7 @@ impl Value {
 }
 
 /// A float as Prometheus' API writes it: shortest form that reads back, never an exponent.
-pub fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     if value.is_nan() {
         "NaN".to_owned()
     } else if value.is_infinite() {

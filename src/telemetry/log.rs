@@ -32,11 +32,7 @@ pub fn init(level: &str, format: Format) -> Result<(), String> {
     }
     let filter = EnvFilter::new(format!("warn,dwcp_anomaly={level}"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let outcome = match format {
-        Format::Logfmt => builder.event_format(Lines(format)).try_init(),
-        Format::Json => builder.event_format(Lines(format)).try_init(),
-    };
-    outcome.map_err(|error| error.to_string())
+    builder.event_format(Lines(format)).try_init().map_err(|error| error.to_string())
 }
 
 struct Lines(Format);

@@ -14,7 +14,7 @@ fn promtool_has_nothing_to_say_about_our_page_fresh_or_full() {
     ));
     let check = || tool("promtool", &["check", "metrics"], &sidecar.get("/metrics").unwrap());
     assert_eq!(check(), (0, String::new()), "fresh");
-    wait_for("verdicts", Duration::from_secs(60), || {
+    wait_for("verdicts", Duration::from_mins(1), || {
         value(&sidecar.get("/metrics").unwrap_or_default(), "dwcp_anomaly_score", &["cpu_usage"]).is_some()
     });
     assert_eq!(check(), (0, String::new()), "full");

@@ -71,10 +71,6 @@ impl Server {
         self.child.id()
     }
 
-    pub fn log(&self) -> String {
-        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
-    }
-
     fn ready(self, path: &str) -> Self {
         wait_for(&format!("answer at {}{path}", self.url()), Duration::from_secs(20), || {
             self.get(path).is_some()

@@ -1,0 +1,185 @@
+//! The engine over a simulated host in virtual time: quiet when idle, quick when it breaks, the same every time.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(unreachable_pub, reason = "a test binary has no outside")]
+
+mod host;
+
+use std::time::Duration;
+
+use dwcp_anomaly::config::Config;
+use dwcp_anomaly::engine::snapshot::Snapshot;
+use dwcp_anomaly::engine::{Engine, Event, Fit, Health, Setup};
+use dwcp_anomaly::incident::{Reason, State};
+use dwcp_anomaly::scrape::config::Target;
+use dwcp_anomaly::series::{Batch, Timestamp};
+use dwcp_anomaly::setting::{Ratio, Span};
+use host::{Fault, Host};
+
+fn config(interval: u64) -> Config {
+    let mut config = Config { check_interval: Span::seconds(interval), ..Config::default() };
+    config.scrape.targets.push(Target::new("http://10.0.0.1:9100/metrics"));
+    config
+}
+
+fn setup(config: &Config) -> Setup {
+    dwcp_anomaly::app::setup(config, "host", 10091)
+}
+
+/// What became of an incident, when.
+#[derive(Clone, Debug, PartialEq)]
+struct Happened {
+    at: Timestamp,
+    metric: String,
+    to: State,
+    reason: Reason,
+}
+
+/// Feeds `batches` and says what fired and what ended. Fits run at once; the engine takes them up when they are due.
+fn replay(engine: &mut Engine, batches: impl Iterator<Item = Batch>) -> Vec<Happened> {
+    let mut happened = Vec::new();
+    for batch in batches {
+        let at = batch.at;
+        let health = Health { exposed: batch.samples.len(), ..Health::default() };
+        engine.step(Event::Batch(0, batch, Some(health)));
+        let step = engine.step(Event::Tick(0, at));
+        for Fit { target, asked, what } in step.tasks {
+            engine.step(Event::Install(Fit { target, asked, what: what.run() }));
+        }
+        happened.extend(step.changes.iter().filter(|c| c.incident.is_some()).map(|change| Happened {
+            at,
+            metric: change.metric.get("metric_name").unwrap().to_owned(),
+            to: change.transition.to,
+            reason: change.transition.reason,
+        }));
+    }
+    happened
+}
+
+fn opened(happened: &[Happened]) -> Vec<&Happened> {
+    happened.iter().filter(|h| h.to == State::Firing && h.reason == Reason::Persisted).collect()
+}
+
+const HOUR: u64 = 3600;
+const DAY: u64 = 24 * HOUR;
+
+#[test]
+fn a_day_of_an_idle_host_opens_at_most_one_incident() {
+    for (interval, seed) in [(10, 1), (10, 2), (2, 3)] {
+        let mut engine = Engine::new(setup(&config(interval)));
+        let happened = replay(&mut engine, Host::new(seed).batches(0, DAY, interval));
+        let opened = opened(&happened);
+        println!("every {interval} s, seed {seed}: {} incidents", opened.len());
+        assert!(opened.len() <= 1, "every {interval} s, seed {seed}: {opened:#?}");
+    }
+}
+
+/// Seconds from the fault to its incident, and from its end to the incident's; `None` where there was none in time.
+fn delays(interval: u64, seed: u64, fault: Fault, offset: f64) -> (Option<f64>, Option<f64>) {
+    let mut engine = Engine::new(setup(&config(interval)));
+    let (from, long) = (3 * HOUR as i64, 300.0);
+    let begin = from as f64 + offset;
+    let mut host = Host::new(seed).with(fault, begin, begin + long);
+    let happened = replay(&mut engine, host.batches(0, from as u64 + 1200, interval));
+    let during =
+        happened.iter().filter(|h| h.at.seconds() - host::EPOCH >= begin && h.metric == fault.metric());
+    let fired = during.clone().find(|h| h.to == State::Firing).map(|h| h.at.seconds() - host::EPOCH - begin);
+    let ended =
+        during.clone().find(|h| h.to == State::Resolved).map(|h| h.at.seconds() - host::EPOCH - begin - long);
+    (fired, ended)
+}
+
+#[test]
+fn a_step_is_an_incident_soon_and_until_its_end() {
+    for fault in [Fault::Cpu, Fault::Memory, Fault::Bandwidth] {
+        for (interval, most, most_clear) in [(1, 10.0, 60.0), (10, 40.0, 120.0)] {
+            let mut took = Vec::new();
+            for seed in 0..6 {
+                let offset = interval as f64 * (seed as f64 + 0.5) / 6.0;
+                let (fired, ended) = delays(interval, 100 + seed, fault, offset);
+                let fired = fired
+                    .unwrap_or_else(|| panic!("{fault:?} every {interval} s, seed {seed}: nothing fired"));
+                let ended = ended
+                    .unwrap_or_else(|| panic!("{fault:?} every {interval} s, seed {seed}: nothing ended"));
+                assert!(fired <= most, "{fault:?} every {interval} s, seed {seed}: fired after {fired} s");
+                assert!(
+                    (0.0..=most_clear).contains(&ended),
+                    "{fault:?} every {interval} s, seed {seed}: ended {ended} s after its end"
+                );
+                took.push(fired);
+            }
+            took.sort_by(f64::total_cmp);
+            println!(
+                "{fault:?} every {interval} s: median {:.1} s, worst {:.1} s",
+                took[took.len() / 2],
+                took[took.len() - 1]
+            );
+        }
+    }
+}
+
+#[test]
+fn the_same_batches_give_the_same_verdicts_and_an_idle_start_pages_nobody() {
+    let run = || {
+        let mut engine = Engine::new(setup(&config(10)));
+        let host = &mut Host::new(7).with(Fault::Cpu, 2.0 * HOUR as f64, 2.1 * HOUR as f64);
+        let happened = replay(&mut engine, host.batches(0, 3 * HOUR, 10));
+        (happened, format!("{:?}", engine.snapshot().targets), engine.snapshot())
+    };
+    let (first, again): ((_, _, Snapshot), _) = (run(), run());
+    assert_eq!(first.0, again.0);
+    assert_eq!(first.1, again.1, "byte for byte");
+    assert!(first.0.iter().all(|h| h.at.seconds() - host::EPOCH >= 2.0 * HOUR as f64), "{:?}", first.0);
+}
+
+#[test]
+fn turning_a_knob_to_quieter_never_adds_incidents() {
+    let count = |turn: &dyn Fn(&mut Config)| {
+        let mut config = config(10);
+        turn(&mut config);
+        let mut engine = Engine::new(setup(&config));
+        let mut host = Host::new(21);
+        for (at, fault) in [(3, Fault::Cpu), (4, Fault::Memory), (5, Fault::Bandwidth), (7, Fault::Slight)] {
+            host = host.with(fault, f64::from(at) * 3600.0, f64::from(at) * 3600.0 + 200.0);
+        }
+        opened(&replay(&mut engine, host.batches(0, 9 * HOUR, 10))).len()
+    };
+    let thresholds = [0.5, 0.6, 0.7, 0.8, 0.9, 0.99]
+        .map(|t| count(&|c: &mut Config| c.detector.ensemble_threshold = Ratio::new(t).unwrap()));
+    assert!(thresholds.windows(2).all(|w| w[0] >= w[1]), "{thresholds:?}");
+    assert!(thresholds[1] >= 3 && thresholds[5] < thresholds[1], "{thresholds:?}");
+    let sigmas = [3.0, 5.0, 20.0, 200.0].map(|t| count(&|c: &mut Config| c.detector.zscore.threshold = t));
+    assert!(sigmas.windows(2).all(|w| w[0] >= w[1]), "{sigmas:?}");
+    let shares = [0.01, 0.001, 1e-6, 1e-12]
+        .map(|t| count(&|c: &mut Config| c.detector.isolation_forest.contamination = t));
+    assert!(shares.windows(2).all(|w| w[0] >= w[1]), "{shares:?}");
+}
+
+#[test]
+fn a_level_held_for_longer_than_the_baseline_is_old_is_the_new_normal_and_no_recovery() {
+    let mut engine = Engine::new(setup(&config(10)));
+    let mut host = Host::new(5).with(Fault::Memory, HOUR as f64, 1e9);
+    let happened = replay(&mut engine, host.batches(0, 4 * HOUR, 10));
+    let memory: Vec<_> = happened.iter().filter(|h| h.metric == "memory_usage").collect();
+    let ends: Vec<_> = memory.iter().filter(|h| h.to == State::Resolved).collect();
+    assert_eq!(ends.len(), 1, "{memory:#?}");
+    assert_eq!(ends[0].reason, Reason::Adapted);
+    let held = ends[0].at.seconds() - host::EPOCH - HOUR as f64;
+    assert!((HOUR as f64 - 60.0..HOUR as f64 + 120.0).contains(&held), "held for {held} s");
+}
+
+#[test]
+fn a_gap_in_time_neither_opens_nor_ends_anything_and_a_vanished_target_is_resolved_for_that_reason() {
+    let mut engine = Engine::new(setup(&config(10)));
+    let mut host = Host::new(9).with(Fault::Cpu, HOUR as f64, 1e9);
+    let before = replay(&mut engine, host.batches(0, HOUR + 120, 10));
+    assert_eq!(opened(&before).len(), 1);
+    let after = replay(&mut engine, host.batches(HOUR + 120 + 200, HOUR + 400, 10));
+    assert_eq!(after, [], "it still fires after a gap of 200 s");
+    let empty = (0..60).map(|i| Batch {
+        origin: dwcp_anomaly::series::Origin::Scrape,
+        at: Timestamp::from_seconds(host::EPOCH + HOUR as f64 + 400.0) + Duration::from_secs(10 * i),
+        samples: Vec::new(),
+    });
+    let gone = replay(&mut engine, empty);
+    assert!(gone.iter().any(|h| h.reason == Reason::NoData && h.to == State::Resolved), "{gone:?}");
+}
