@@ -11,6 +11,7 @@ use std::time::Duration;
 pub use opinion::Work;
 use opinion::{CANONICAL, Knobs, confidence, deviations, fill, narrowest, share};
 
+use super::Scorer;
 use super::budget::Budget;
 use super::fits::{Model, Task};
 use super::gate::Gate;
@@ -24,7 +25,6 @@ use super::surprise::{Normal, Raw};
 use super::verdict::{Assessment, Band, Detector, PerDetector};
 use super::vote::{self, CANONICAL_THRESHOLD, Weights};
 use super::zscore::{Expectation, Rolling};
-use super::Scorer;
 use crate::series::Timestamp;
 
 /// How the panel judges.
