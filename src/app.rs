@@ -136,8 +136,9 @@ impl App {
         self.end_scrapers().await;
         self.end_senders().await;
         let labels: Vec<_> = setup.targets.iter().map(|target| target.labels.clone()).collect();
+        let (pending, told): (Vec<_>, Vec<_>) = labels.iter().map(|_| watch::channel(false)).unzip();
         // The channel outlives this call, so the engine always hears of it.
-        let _ = messages.send(Message::Reconfigure(Box::new(setup))).await;
+        let _ = messages.send(Message::Reconfigure(Box::new(setup), pending)).await;
         let mut running = Running {
             stop_scrapers: CancellationToken::new(),
             scrapers: JoinSet::new(),
@@ -145,27 +146,29 @@ impl App {
             senders: JoinSet::new(),
         };
         self.seen = self.sources.file.as_ref().and_then(|file| std::fs::read(file).ok());
-        Self::start_scrapers(&config, &labels, &wanted, messages, &mut running);
+        let targets = labels.into_iter().zip(told).collect();
+        Self::start_scrapers(&config, targets, &wanted, messages, &mut running);
         self.start_senders(&config, &mut running);
         self.running = Some(running);
     }
 
     fn start_scrapers(
         config: &Config,
-        labels: &[crate::series::Labels],
+        targets: Vec<(crate::series::Labels, watch::Receiver<bool>)>,
         wanted: &Arc<start::Selected>,
         messages: &mpsc::Sender<Message>,
         running: &mut Running,
     ) {
         let timeout = config.scrape.timeout.0.min(config.check_interval.0);
         let (scraped, mut inbox) = mpsc::channel(QUEUE);
-        for (target, (entry, labels)) in config.scrape.targets.iter().zip(labels).enumerate() {
+        for (target, (entry, (labels, pending))) in config.scrape.targets.iter().zip(targets).enumerate() {
             let job = Job {
                 target,
-                labels: labels.clone(),
+                labels,
                 interval: config.check_interval.0,
                 timeout,
                 max_body_size: config.scrape.max_body_size.0 as usize,
+                pending,
             };
             let Some(exporter) = start::exporter(&entry.url, timeout) else { continue };
             let reader = crate::exposition::Reader::new(Arc::clone(wanted) as _);

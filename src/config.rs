@@ -5,9 +5,11 @@
 //! against each other. A problem names file, line, key path and remedy.
 
 mod check;
+mod later;
 mod locate;
 
 pub use check::{Checked, check_file};
+pub use later::{History, Probe, Storage};
 
 use std::path::{Path, PathBuf};
 
@@ -28,6 +30,8 @@ pub struct Config {
     pub buffer_size: usize,
     /// What is scraped.
     pub scrape: scrape::config::Config,
+    /// What is probed.
+    pub probe: later::Probe,
     /// What is judged.
     pub signals: Vec<signal::Definition>,
     /// How it is judged.
@@ -38,8 +42,12 @@ pub struct Config {
     pub incident: incident::config::Config,
     /// Who is told.
     pub alert: notify::config::Config,
+    /// Where the past comes from at start.
+    pub history: later::History,
     /// Bounds of a target's window.
     pub window: Window,
+    /// What outlives the process.
+    pub storage: later::Storage,
 }
 
 /// The section `window`.
@@ -63,12 +71,15 @@ impl Default for Config {
             check_interval: Span::seconds(10),
             buffer_size: 1000,
             scrape: scrape::config::Config::default(),
+            probe: later::Probe::default(),
             signals: signal::defaults(),
             detector: detect::config::Config::default(),
             severity: incident::config::Severities::default(),
             incident: incident::config::Config::default(),
             alert: notify::config::Config::default(),
+            history: later::History::default(),
             window: Window::default(),
+            storage: later::Storage::default(),
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::series::{Batch, Labels, Timestamp};
 use crate::signal::{Definition, Plan};
 use crate::window::Limits;
 use snapshot::{Detection, IncidentKey, Snapshot};
-use target::Target;
+use target::{Kind, Target};
 
 /// Everything the engine is told by the configuration.
 #[derive(Clone, Debug)]
@@ -60,6 +60,8 @@ pub enum Event {
     Batch(usize, Batch, Option<Health>),
     /// A target is to be judged by what is known at that time.
     Tick(usize, Timestamp),
+    /// The same between two regular checks, to confirm a pending incident: nothing is learned from it.
+    Confirm(usize, Timestamp),
     /// A fit has come back.
     Install(Fit<Model>),
     /// The configuration has changed.
@@ -138,7 +140,8 @@ impl Engine {
                     target.take(&batch, health);
                 }
             }
-            Event::Tick(target, at) => self.tick(target, at, &mut step),
+            Event::Tick(target, at) => self.check(target, at, Kind::Regular, &mut step),
+            Event::Confirm(target, at) => self.check(target, at, Kind::Confirming, &mut step),
             Event::Install(fit) => {
                 if let Some(target) = self.targets.iter_mut().find(|t| t.setup().labels == fit.target) {
                     target.hold(fit.asked, fit.what);
@@ -149,10 +152,10 @@ impl Engine {
         step
     }
 
-    fn tick(&mut self, index: usize, at: Timestamp, step: &mut Step) {
+    fn check(&mut self, index: usize, at: Timestamp, kind: Kind, step: &mut Step) {
         self.now = self.now.max(at);
         let Some(target) = self.targets.get_mut(index) else { return };
-        let changes = target.tick(at, &self.setup);
+        let changes = target.check(at, kind, &self.setup);
         step.tasks.extend(target.due());
         for change in changes {
             self.remember(change, at, step);
@@ -263,6 +266,11 @@ impl Engine {
             (Some(_), Some(_)) => Err(format!("several targets: say which by target=, one of {}", names())),
             (None, _) => Err(format!("no such target; there are: {}", names())),
         }
+    }
+
+    /// Whether an incident of a target has begun and does not fire yet.
+    pub fn is_pending(&self, target: usize) -> bool {
+        self.targets.get(target).is_some_and(Target::is_pending)
     }
 
     /// Detectors that vote for any target.

@@ -11,7 +11,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use fetch::{Exporter, Failure};
@@ -32,7 +32,13 @@ pub struct Job {
     pub timeout: Duration,
     /// Bytes of a page, decompressed.
     pub max_body_size: usize,
+    /// Whether an incident of the target is pending: then it is looked at [`CONFIRM`] times as often, so that it is
+    /// known sooner whether it lasts.
+    pub pending: watch::Receiver<bool>,
 }
+
+/// Looks in one interval while an incident is pending; where that is at least a second apart.
+pub const CONFIRM: u32 = 3;
 
 /// What one scrape yielded.
 #[derive(Debug)]
@@ -47,6 +53,8 @@ pub struct Scraped {
     pub page: Page,
     /// When it ended.
     pub ended: Instant,
+    /// Whether it was taken between two regular ones, to confirm an incident.
+    pub confirms: bool,
 }
 
 /// Scrapes until told to stop. A panic costs one scrape, is told as its failure, and the schedule goes on.
@@ -61,20 +69,32 @@ pub async fn run(
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let mut body = Vec::new();
     loop {
-        tokio::select! {
+        let confirms = tokio::select! {
             () = stop.cancelled() => return,
-            _ = ticks.tick() => {}
-        }
+            _ = ticks.tick() => false,
+            () = confirm(&job) => true,
+        };
         let scrape = AssertUnwindSafe(scrape(&job, &mut exporter, &mut reader, &mut body));
         let scraped = tokio::select! {
             () = stop.cancelled() => return,
             scraped = futures_util::FutureExt::catch_unwind(scrape) => scraped,
         };
-        let scraped = scraped.unwrap_or_else(|_| failed(&job, now(), Failure::Panicked));
+        let mut scraped = scraped.unwrap_or_else(|_| failed(&job, now(), Failure::Panicked));
+        scraped.confirms = confirms;
         if out.send(scraped).await.is_err() {
             return;
         }
     }
+}
+
+/// Ends when it is time to look again at a pending incident; never while there is none.
+async fn confirm(job: &Job) {
+    let wait = job.interval / CONFIRM;
+    let mut pending = job.pending.clone();
+    if wait < Duration::from_secs(1) || pending.wait_for(|pending| *pending).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+    tokio::time::sleep(wait).await;
 }
 
 /// Where in its interval a target is scraped: always at the same place, targets spread evenly. The first interval is
@@ -106,7 +126,7 @@ async fn scrape(job: &Job, exporter: &mut Exporter, reader: &mut Reader, body: &
     let mut samples = std::mem::take(&mut page.samples);
     samples.push(up(1.0));
     let batch = Batch { origin: Origin::Scrape, at, samples };
-    Scraped { target: job.target, batch, failure: None, page, ended: Instant::now() }
+    Scraped { target: job.target, batch, failure: None, page, ended: Instant::now(), confirms: false }
 }
 
 fn failed(job: &Job, at: Timestamp, failure: Failure) -> Scraped {
@@ -117,6 +137,7 @@ fn failed(job: &Job, at: Timestamp, failure: Failure) -> Scraped {
         failure: Some(failure),
         page: Page::default(),
         ended: Instant::now(),
+        confirms: false,
     }
 }
 

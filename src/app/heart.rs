@@ -19,7 +19,8 @@ use crate::telemetry::log::Damper;
 pub(super) enum Message {
     Scraped(Box<Scraped>),
     Fitted(Box<Fit<Model>>),
-    Reconfigure(Box<Setup>),
+    /// With a place for each target to say whether an incident of it is pending.
+    Reconfigure(Box<Setup>, Vec<watch::Sender<bool>>),
     Detect(DetectRequest),
 }
 
@@ -56,7 +57,14 @@ pub(super) fn spawn(
     spawn(
         "engine",
         Box::new(move || {
-            let mut heart = Beating { engine: None, show, telemetry, fits, damper: Damper::new(REPEAT) };
+            let mut heart = Beating {
+                engine: None,
+                show,
+                telemetry,
+                fits,
+                damper: Damper::new(REPEAT),
+                pending: Vec::new(),
+            };
             while let Some(message) = inbox.blocking_recv() {
                 heart.beat(message);
             }
@@ -96,6 +104,7 @@ struct Beating {
     telemetry: Telemetry,
     fits: std::sync::mpsc::Sender<Fit<Task>>,
     damper: Damper,
+    pending: Vec<watch::Sender<bool>>,
 }
 
 impl Beating {
@@ -103,7 +112,10 @@ impl Beating {
         match message {
             Message::Scraped(scraped) => self.scraped(*scraped),
             Message::Fitted(fit) => self.step(Event::Install(*fit)),
-            Message::Reconfigure(setup) => self.reconfigure(setup),
+            Message::Reconfigure(setup, pending) => {
+                self.pending = pending;
+                self.reconfigure(setup);
+            }
             Message::Detect(request) => self.detect(request),
         }
     }
@@ -117,14 +129,17 @@ impl Beating {
     }
 
     fn scraped(&mut self, scraped: Scraped) {
-        let Scraped { target, batch, failure, page, ended } = scraped;
+        let Scraped { target, batch, failure, page, ended, confirms } = scraped;
         self.report(target, failure.as_ref(), &page);
         let at = batch.at;
         let failure = failure.map(|failure| failure.to_string());
         let health = Health { failure, exposed: page.exposed, rejected: page.rejected };
         self.step(Event::Batch(target, batch, Some(health)));
-        self.step(Event::Tick(target, at));
+        self.step(if confirms { Event::Confirm(target, at) } else { Event::Tick(target, at) });
         self.publish();
+        if let (Some(pending), Some(engine)) = (self.pending.get(target), &self.engine) {
+            pending.send_replace(engine.is_pending(target));
+        }
         self.telemetry.judged(ended.elapsed());
     }
 

@@ -99,6 +99,7 @@ async fn from_target(url: &str, plan: &Plan, interval: Duration) -> Result<(Wind
         interval,
         timeout: interval.max(Duration::from_secs(5)),
         max_body_size: 64 << 20,
+        pending: tokio::sync::watch::channel(false).1,
     };
     let (out, mut scraped) = mpsc::channel(4);
     let stop = CancellationToken::new();

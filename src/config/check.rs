@@ -52,6 +52,7 @@ pub(super) fn problems(config: &Config) -> Vec<(String, String)> {
     }));
     severities(config, &mut found);
     alerts(config, &mut found);
+    found.extend(super::later::problems(config));
     if found.is_empty() {
         memory(config, &mut found);
     }

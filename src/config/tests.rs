@@ -120,6 +120,23 @@ fn the_shipped_configuration_says_what_the_defaults_are() {
 }
 
 #[test]
+fn what_is_not_there_yet_is_refused_rather_than_believed_in() {
+    for text in [
+        "probe:\n  targets: [{tcp: 'a:1'}]",
+        "history:\n  prometheus_url: http://a:1",
+        "alert:\n  slack_enabled: true",
+        "alert:\n  email_enabled: true",
+        "alert:\n  alertmanager_config: am.yml",
+    ] {
+        let told = problems(text);
+        assert!(
+            told.len() == 1 && told[0].starts_with("c.yaml:2") && told[0].contains("this version"),
+            "{text}: {told:?}"
+        );
+    }
+}
+
+#[test]
 fn no_secret_is_shown() {
     let text =
         "alert:\n  alertmanagers: [{url: 'http://a:1', basic_auth: {username: u, password: hunter2}}]\n";

@@ -33,6 +33,15 @@ struct Slot {
     seen: Timestamp,
 }
 
+/// What a check is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// To judge and to learn.
+    Regular,
+    /// To confirm a pending incident.
+    Confirming,
+}
+
 /// One target with all that is known about it.
 pub(super) struct Target {
     setup: TargetSetup,
@@ -111,11 +120,11 @@ impl Target {
     }
 
     /// Judges the target and moves its incidents.
-    pub(super) fn tick(&mut self, at: Timestamp, setup: &Setup) -> Vec<Change> {
+    pub(super) fn check(&mut self, at: Timestamp, kind: Kind, setup: &Setup) -> Vec<Change> {
         if self.last_tick.is_some_and(|last| at <= last) {
             return Vec::new();
         }
-        self.checks += 1;
+        self.checks += u64::from(kind == Kind::Regular);
         while let Some((_, model)) = self.models.pop_front_if(|(due, _)| *due <= self.checks) {
             self.panel.install(model);
         }
@@ -131,12 +140,18 @@ impl Target {
         }
         self.verdict = self.panel.assess(at, &self.values, &mut self.work);
         let mut changes = if is_gap { Vec::new() } else { self.move_incidents(at, setup) };
+        if kind == Kind::Regular {
+            self.learn(at, &mut changes);
+        }
+        changes
+    }
+
+    fn learn(&mut self, at: Timestamp, changes: &mut Vec<Change>) {
         let in_incident: Vec<bool> = self.slots.iter().map(|slot| slot.machine.is_active()).collect();
         let adapted = self.panel.learn(at, &self.values, &mut self.work, &self.verdict, &in_incident);
         for slot in adapted {
             changes.extend(self.end(slot, at, Reason::Adapted));
         }
-        changes
     }
 
     /// Evaluates every signal into the slots of its outputs.
@@ -343,6 +358,10 @@ impl Target {
 
     pub(super) fn firing(&self) -> impl Iterator<Item = &Incident> {
         self.slots.iter().filter_map(|slot| slot.machine.firing())
+    }
+
+    pub(super) fn is_pending(&self) -> bool {
+        self.slots.iter().any(|slot| slot.machine.is_pending())
     }
 
     pub(super) fn is_ready(&self, detector: Detector) -> bool {

@@ -9,6 +9,7 @@ use crate::setting::{Secret, Span};
 /// Where alerts go.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "they are the configuration's own switches")]
 pub struct Config {
     /// Each gets every alert.
     pub alertmanagers: Vec<Alertmanager>,
@@ -16,8 +17,22 @@ pub struct Config {
     pub external_labels: BTreeMap<String, String>,
     /// How often a firing alert is sent again.
     pub resend_delay: Span,
+    /// Rules that change labels on the way out; none may be given yet.
+    pub relabel_configs: Vec<serde_json::Value>,
     /// Shortest time between two messages about one thing on a native channel.
     pub throttle_duration: Span,
+    /// How long no Alertmanager has answered before native channels speak.
+    pub failover_after: Span,
+    /// An alertmanager.yml to route by natively; none may be given yet.
+    pub alertmanager_config: String,
+    /// Slack; not yet.
+    pub slack_enabled: bool,
+    /// PagerDuty; not yet.
+    pub pagerduty_enabled: bool,
+    /// Any webhook; not yet.
+    pub webhook_enabled: bool,
+    /// Email; not yet.
+    pub email_enabled: bool,
 }
 
 /// One Alertmanager.
@@ -57,7 +72,14 @@ impl Default for Config {
             alertmanagers: Vec::new(),
             external_labels: BTreeMap::new(),
             resend_delay: Span::seconds(60),
+            relabel_configs: Vec::new(),
             throttle_duration: Span::seconds(300),
+            failover_after: Span::seconds(60),
+            alertmanager_config: String::new(),
+            slack_enabled: false,
+            pagerduty_enabled: false,
+            webhook_enabled: false,
+            email_enabled: false,
         }
     }
 }

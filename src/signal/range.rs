@@ -93,7 +93,9 @@ fn extrapolated(
     let sampled = (last_at - first_at) as f64 / 1e3;
     let spacing = sampled / (samples.len() - 1) as f64;
     let threshold = spacing * 1.1;
-    if fill == Fill::Filled && to_start > threshold {
+    // By the widest spacing, because samples come faster while an incident is pending.
+    let widest = samples.windows(2).map(|w| w[1].0 - w[0].0).max().unwrap_or(0) as f64 / 1e3;
+    if fill == Fill::Filled && to_start > widest * 1.1 {
         return None;
     }
     if is_counter && result > 0.0 && *first >= 0.0 {

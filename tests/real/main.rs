@@ -1,11 +1,10 @@
-//! The sidecar beside real servers: `node_exporter`, Prometheus, Alertmanager, and real load on this machine.
-//!
-//! The load tests share the machine's CPUs and memory, so this binary runs its tests one after another.
-
+//! The sidecar beside real servers: node_exporter, Prometheus' tools, Alertmanager.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(unreachable_pub, reason = "a test binary has no outside")]
+#![allow(unreachable_pub, dead_code, reason = "the servers are shared with the tests under load")]
 
 mod alerts;
+mod host;
 mod page;
 mod servers;
+mod synthetic;
 mod targets;

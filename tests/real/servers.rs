@@ -202,3 +202,20 @@ pub fn value(page: &str, name: &str, parts: &[&str]) -> Option<f64> {
     assert!(found.next().is_none(), "several {name} with {parts:?}");
     line.rsplit_once(' ')?.1.parse().ok()
 }
+
+/// Alerts of one metric that Alertmanager holds as active.
+pub fn active(alertmanager: &Server, metric: &str) -> Vec<serde_json::Value> {
+    let body = alertmanager.get("/api/v2/alerts?active=true").unwrap_or_default();
+    let all: Vec<serde_json::Value> = serde_json::from_str(&body).unwrap_or_default();
+    let is_it = |alert: &serde_json::Value| alert["labels"]["metric_name"] == metric;
+    all.into_iter().filter(is_it).collect()
+}
+
+/// Waits until z-score, seasonal ESD and forest vote.
+pub fn wait_until_all_vote(sidecar: &Server) {
+    wait_for("vote of three detectors", Duration::from_mins(3), || {
+        let page = sidecar.get("/metrics").unwrap_or_default();
+        page.lines().filter(|line| line.starts_with("dwcp_detector_ready") && line.ends_with(" 1")).count()
+            == 3
+    });
+}

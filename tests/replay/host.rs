@@ -93,7 +93,7 @@ impl Host {
     }
 
     /// One second of life: a busy moment each ten minutes, traffic that comes in bursts, memory that wanders.
-    fn live(&mut self, second: f64) {
+    pub fn live(&mut self, second: f64) {
         let job = if second % 600.0 < 4.0 { 0.15 } else { 0.0 };
         for cpu in 0..4 {
             let own = 0.01 + 0.02 * self.unit();
@@ -124,25 +124,11 @@ impl Host {
         values
     }
 
-    /// Scrapes every `interval` seconds, from and until seconds after the start.
-    pub fn batches(&mut self, from: u64, until: u64, interval: u64) -> impl Iterator<Item = Batch> + '_ {
-        (from..until).filter_map(move |second| {
-            self.live(second as f64);
-            if !(second + 1).is_multiple_of(interval) {
-                return None;
-            }
-            let at = second as f64 + 1.0;
-            let values = self.values(at);
-            let samples = self.labels.iter().zip(values).map(|(labels, value)| Sample {
-                labels: labels.clone(),
-                value,
-                at: None,
-            });
-            Some(Batch {
-                origin: Origin::Scrape,
-                at: Timestamp::from_seconds(EPOCH + at),
-                samples: samples.collect(),
-            })
-        })
+    /// What a scrape shows, `at` seconds after the start.
+    pub fn scrape(&mut self, at: f64) -> Batch {
+        let values = self.values(at);
+        let samples = self.labels.iter().zip(values);
+        let samples = samples.map(|(labels, value)| Sample { labels: labels.clone(), value, at: None });
+        Batch { origin: Origin::Scrape, at: Timestamp::from_seconds(EPOCH + at), samples: samples.collect() }
     }
 }

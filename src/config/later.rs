@@ -1,0 +1,82 @@
+//! Settings whose part of the program is not there yet: their defaults are taken, anything else is refused, so that
+//! nobody believes in a probe or a channel that does nothing.
+
+use serde::{Deserialize, Serialize};
+
+use super::Config;
+use crate::setting::Span;
+
+/// The section `probe`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Probe {
+    /// Time between probes.
+    pub interval: Span,
+    /// For one probe.
+    pub timeout: Span,
+    /// What is probed.
+    pub targets: Vec<serde_json::Value>,
+}
+
+/// The section `history`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct History {
+    /// Prometheus to fill the windows from.
+    pub prometheus_url: String,
+    /// How far back.
+    pub range: Span,
+}
+
+/// The section `storage`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Storage {
+    /// Directory of what outlives the process.
+    pub path: String,
+}
+
+impl Default for Probe {
+    fn default() -> Self {
+        Self { interval: Span::seconds(1), timeout: Span::seconds(1), targets: Vec::new() }
+    }
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self { prometheus_url: String::new(), range: Span::seconds(7 * 86_400) }
+    }
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self { path: "data".to_owned() }
+    }
+}
+
+/// Key path and problem of everything that was asked for and is not there.
+pub(super) fn problems(config: &Config) -> Vec<(String, String)> {
+    let alert = &config.alert;
+    let by_alertmanager =
+        "this version sends to Alertmanager only; configure alert.alertmanagers and route there";
+    let asked = [
+        (!config.probe.targets.is_empty(), "probe.targets", "this version has no probes; remove the targets"),
+        (
+            !config.history.prometheus_url.is_empty(),
+            "history.prometheus_url",
+            "this version does not read history; remove the URL",
+        ),
+        (
+            !alert.relabel_configs.is_empty(),
+            "alert.relabel_configs",
+            "this version does not relabel; remove the rules",
+        ),
+        (!alert.alertmanager_config.is_empty(), "alert.alertmanager_config", by_alertmanager),
+        (alert.slack_enabled, "alert.slack_enabled", by_alertmanager),
+        (alert.pagerduty_enabled, "alert.pagerduty_enabled", by_alertmanager),
+        (alert.webhook_enabled, "alert.webhook_enabled", by_alertmanager),
+        (alert.email_enabled, "alert.email_enabled", by_alertmanager),
+    ];
+    let asked = asked.into_iter().filter(|(asked, ..)| *asked);
+    asked.map(|(_, key, problem)| (key.to_owned(), problem.to_owned())).collect()
+}
