@@ -268,6 +268,13 @@ impl Engine {
         }
     }
 
+    /// Forgets all about one target, because what is known about it can no longer be trusted.
+    pub fn restart(&mut self, target: usize) {
+        if let Some(target) = self.targets.get_mut(target) {
+            *target = Target::new(target.setup().clone(), &self.setup);
+        }
+    }
+
     /// Whether an incident of a target has begun and does not fire yet.
     pub fn is_pending(&self, target: usize) -> bool {
         self.targets.get(target).is_some_and(Target::is_pending)

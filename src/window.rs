@@ -82,7 +82,9 @@ impl Window {
 
     fn push_own(&mut self, sample: &Sample, at: Timestamp) {
         let known = self.index.get(&sample.labels).copied();
-        let Some(series) = known.or_else(|| self.add_own(&sample.labels)) else {
+        let series = known.or_else(|| self.add_own(&sample.labels));
+        // A series given without times before keeps its axis: one series cannot have two.
+        let Some(series) = series.filter(|series| self.tables[series.table].0 == Axis::Own) else {
             self.refused += 1;
             return;
         };
@@ -275,6 +277,16 @@ mod tests {
         window.push(&scrape(300, vec![stamped(8)]));
         assert_eq!(values(&window, "own"), [(7, Some(7.0)), (8, Some(8.0))]);
         assert_eq!(window.late(), 0);
+    }
+
+    #[test]
+    fn a_series_with_and_without_timestamps_keeps_the_axis_it_began_with() {
+        let stamped = Sample { at: Some(Timestamp::from_millis(999)), ..sample("a", 9.0) };
+        let mut window = Window::new(LIMITS);
+        window.push(&scrape(1, vec![sample("a", 1.0), stamped]));
+        window.push(&scrape(2, vec![sample("a", 2.0)]));
+        assert_eq!(values(&window, "a"), [(1, Some(1.0)), (2, Some(2.0))]);
+        assert_eq!((window.refused(), window.late()), (1, 0));
     }
 
     #[test]

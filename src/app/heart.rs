@@ -24,6 +24,8 @@ pub(super) enum Message {
     Detect(DetectRequest),
 }
 
+/// Checks after which a rate over four intervals has filled.
+const FILLED: u32 = 6;
 /// Repeated lines are said this often.
 const REPEAT: Duration = Duration::from_mins(5);
 
@@ -64,6 +66,7 @@ pub(super) fn spawn(
                 fits,
                 damper: Damper::new(REPEAT),
                 pending: Vec::new(),
+                checks: Vec::new(),
             };
             while let Some(message) = inbox.blocking_recv() {
                 heart.beat(message);
@@ -105,6 +108,8 @@ struct Beating {
     fits: std::sync::mpsc::Sender<Fit<Task>>,
     damper: Damper,
     pending: Vec<watch::Sender<bool>>,
+    /// Checks of each target so far, up to the one at which what has no data is told.
+    checks: Vec<u32>,
 }
 
 impl Beating {
@@ -113,6 +118,7 @@ impl Beating {
             Message::Scraped(scraped) => self.scraped(*scraped),
             Message::Fitted(fit) => self.step(Event::Install(*fit)),
             Message::Reconfigure(setup, pending) => {
+                self.checks = vec![0; pending.len()];
                 self.pending = pending;
                 self.reconfigure(setup);
             }
@@ -134,9 +140,20 @@ impl Beating {
         let at = batch.at;
         let failure = failure.map(|failure| failure.to_string());
         let health = Health { failure, exposed: page.exposed, rejected: page.rejected };
-        self.step(Event::Batch(target, batch, Some(health)));
-        self.step(if confirms { Event::Confirm(target, at) } else { Event::Tick(target, at) });
+        let check = if confirms { Event::Confirm(target, at) } else { Event::Tick(target, at) };
+        let judged = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            self.step(Event::Batch(target, batch, Some(health)));
+            self.step(check);
+        }));
+        if judged.is_err() {
+            tracing::error!(
+                target,
+                "judging a target panicked; it starts over, the others go on. Please report it"
+            );
+            self.engine.iter_mut().for_each(|engine| engine.restart(target));
+        }
         self.publish();
+        self.tell_missing(target);
         if let (Some(pending), Some(engine)) = (self.pending.get(target), &self.engine) {
             pending.send_replace(engine.is_pending(target));
         }
@@ -156,6 +173,28 @@ impl Beating {
     fn publish(&self) {
         if let Some(engine) = &self.engine {
             self.show.send_replace(Arc::new(engine.snapshot()));
+        }
+    }
+
+    /// Once rates should have filled, says which signals have no data and why.
+    fn tell_missing(&mut self, target: usize) {
+        let Some(checks) = self.checks.get_mut(target).filter(|checks| **checks < FILLED) else { return };
+        *checks += 1;
+        if *checks < FILLED {
+            return;
+        }
+        let snapshot = self.show.borrow().clone();
+        let Some(target) = snapshot.targets.get(target) else { return };
+        let instance = target.labels.get("instance").unwrap_or_default();
+        for metric in &target.metrics {
+            if let Some(reason) = &metric.no_data {
+                tracing::info!(
+                    instance,
+                    signal = metric.name(),
+                    reason,
+                    "signal has no data; it is not judged"
+                );
+            }
         }
     }
 

@@ -211,7 +211,7 @@ pub(super) fn disks(root: &Root, text: &mut Text<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// `^(z?ram|loop|fd|(h|s|v|xv)d[a-z]|nvme\d+n\d+p)\d+$`, `node_exporter`'s default.
+/// `^(ram|loop|fd|(h|s|v|xv)d[a-z]|nvme\d+n\d+p)\d+$`, `node_exporter`'s default.
 pub(super) fn is_left_out(device: &str) -> bool {
     let stem = device.trim_end_matches(|c: char| c.is_ascii_digit());
     if stem.len() == device.len() {
@@ -225,7 +225,7 @@ pub(super) fn is_left_out(device: &str) -> bool {
         let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
         numbers.is_some_and(|(a, b)| digits(a) && digits(b))
     });
-    matches!(stem, "ram" | "zram" | "loop" | "fd") || letter_disk || partition
+    matches!(stem, "ram" | "loop" | "fd") || letter_disk || partition
 }
 
 /// The counters of the network stack that `node_exporter` shows by default.

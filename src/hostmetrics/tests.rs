@@ -71,7 +71,7 @@ fn partitions_and_memory_disks_are_left_out() {
         ("nvme0n1", false),
         ("nvme0n1p2", true),
         ("loop3", true),
-        ("zram0", true),
+        ("zram0", false),
         ("dm-0", false),
         ("md0", false),
         ("xvda1", true),

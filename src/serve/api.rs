@@ -10,8 +10,9 @@ use std::collections::HashMap;
 use tokio::sync::oneshot;
 
 use super::{DetectRequest, Shared};
-use crate::engine::snapshot::{MetricSnapshot, TargetSnapshot};
+use crate::engine::snapshot::{DetectorStatus, MetricSnapshot, TargetSnapshot};
 use crate::incident::Incident;
+use crate::series::Timestamp;
 use crate::setting::Span;
 
 fn success(data: &Value) -> Response {
@@ -58,8 +59,20 @@ fn target_json(target: &TargetSnapshot) -> Value {
         "rejected_lines": target.rejected,
         "series": target.series,
         "score": target.assessment.map(|a| a.score),
-        "detectors": target.detectors,
+        "detectors": target.detectors.iter().map(detector_json).collect::<Vec<_>>(),
         "signals": target.metrics.iter().map(metric_json).collect::<Vec<_>>(),
+    })
+}
+
+fn detector_json(status: &DetectorStatus) -> Value {
+    json!({
+        "model_type": status.detector,
+        "enabled": status.enabled,
+        "ready": status.ready,
+        "waiting_for": status.waiting_for,
+        "weight": status.weight,
+        "model_version": status.model_version,
+        "trained_at": status.trained_at.map(Timestamp::seconds),
     })
 }
 
