@@ -135,3 +135,23 @@ fn degraded_it_serves_and_takes_up_the_good_file_when_it_comes() {
     assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
     assert!(child.wait().unwrap().success(), "SIGTERM drains");
 }
+
+#[test]
+fn the_configurations_in_the_readme_are_sound() {
+    let readme = include_str!("../../README.md");
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("c.yaml");
+    let path = file.to_str().unwrap();
+    let blocks: Vec<&str> =
+        readme.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert_eq!(blocks.len(), 3);
+    for block in blocks {
+        std::fs::write(&file, block).unwrap();
+        let (status, said) = if block.starts_with("scrape_configs:") {
+            tool("promtool", &["check", "config", path], "")
+        } else {
+            tool(env!("CARGO_BIN_EXE_dwcp-anomaly"), &["check-config", path], "")
+        };
+        assert_eq!(status, 0, "{block}: {said}");
+    }
+}
