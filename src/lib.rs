@@ -24,7 +24,8 @@
 //! # Invariants
 //!
 //! 1. **Layer 1 reads no clock, environment, file, socket or entropy.** Time arrives as a `Timestamp`, randomness as a
-//!    seed. Kept by `tests/architecture.rs`, which looks for the names.
+//!    seed. Kept by clippy's `disallowed-methods`, denied below, and by `tests/architecture.rs`, which looks for the
+//!    names of what a method list cannot tell.
 //! 2. **The same events give the same verdicts.** A fit asked for at check k takes effect at check k + 30, however long
 //!    it took. Kept by `tests/replay`.
 //! 3. **No data, stale, warming up and score 0 are four different things.** A missing value is an absent series, never
@@ -39,16 +40,23 @@
 pub mod app;
 pub mod cli;
 pub mod config;
+#[deny(clippy::disallowed_methods)]
 pub mod detect;
+#[deny(clippy::disallowed_methods)]
 pub mod engine;
+#[deny(clippy::disallowed_methods)]
 pub mod exposition;
 pub mod hostmetrics;
+#[deny(clippy::disallowed_methods)]
 pub mod incident;
 pub mod notify;
 pub mod scrape;
+#[deny(clippy::disallowed_methods)]
 pub mod series;
 pub mod serve;
 pub mod setting;
+#[deny(clippy::disallowed_methods)]
 pub mod signal;
 pub mod telemetry;
+#[deny(clippy::disallowed_methods)]
 pub mod window;

@@ -6,3 +6,6 @@ mod faults;
 mod quiet;
 #[path = "../real/servers.rs"]
 mod servers;
+mod steps;
+#[path = "../real/synthetic.rs"]
+mod synthetic;

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use crate::servers::{free_port, node_exporter, request, sidecar, tool, value, wait_for};
+use crate::servers::{free_port, node_exporter, node_exporter_at, request, sidecar, tool, value, wait_for};
 
 #[test]
 fn promtool_has_nothing_to_say_about_our_page_fresh_or_full() {
@@ -153,5 +153,56 @@ fn the_configurations_in_the_readme_are_sound() {
             tool(env!("CARGO_BIN_EXE_dwcp-anomaly"), &["check-config", path], "")
         };
         assert_eq!(status, 0, "{block}: {said}");
+    }
+}
+
+/// The commands in the README's blocks, one a line.
+fn readme_commands() -> Vec<&'static str> {
+    let readme = include_str!("../../README.md");
+    let blocks = readme.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    blocks.flat_map(str::lines).collect()
+}
+
+#[test]
+fn the_commands_of_the_readme_do_what_it_says() {
+    let readme = include_str!("../../README.md");
+    let directory = tempfile::tempdir().unwrap();
+    let with_alertmanager = readme
+        .split("```yaml\n")
+        .map(|rest| rest.split("```").next().unwrap())
+        .find(|b| b.contains("\nalert:"));
+    std::fs::write(directory.path().join("config.yaml"), with_alertmanager.unwrap()).unwrap();
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_dwcp-anomaly"), directory.path().join("dwcp-anomaly"))
+        .unwrap();
+    let path = format!("{}:{}", directory.path().display(), std::env::var("PATH").unwrap());
+    let _exporter = node_exporter_at(9100);
+    for command in readme_commands() {
+        // The second command is the one that runs this test; the first builds what is tested here.
+        if command == "bash tests/all" {
+            continue;
+        }
+        let command = command.replace("cargo run --release --", "dwcp-anomaly");
+        let shell = |command: &str| {
+            let mut shell = Command::new("bash");
+            shell.args(["-c", command]).current_dir(directory.path()).env("PATH", &path);
+            shell
+        };
+        if !command.starts_with("dwcp-anomaly run") {
+            let output = shell(&command).output().unwrap();
+            assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+            assert!(!output.stdout.is_empty(), "{command} says nothing");
+            continue;
+        }
+        let mut child =
+            shell(&format!("exec {command}")).stderr(std::process::Stdio::null()).spawn().unwrap();
+        wait_for(&format!("readiness of {command}"), Duration::from_secs(15), || {
+            crate::servers::get("http://127.0.0.1:10091/-/ready").is_some()
+        });
+        wait_for(&format!("a signal of {command}"), Duration::from_secs(30), || {
+            let page = crate::servers::get("http://127.0.0.1:10091/metrics").unwrap_or_default();
+            value(&page, "dwcp_signal_value", &["memory_usage"]).is_some()
+        });
+        assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+        assert!(child.wait().unwrap().success(), "{command} does not end well");
     }
 }

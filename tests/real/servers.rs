@@ -84,7 +84,10 @@ fn directory() -> tempfile::TempDir {
 }
 
 pub fn node_exporter() -> Server {
-    let port = free_port();
+    node_exporter_at(free_port())
+}
+
+pub fn node_exporter_at(port: u16) -> Server {
     let arguments = [format!("--web.listen-address=127.0.0.1:{port}")];
     start("prometheus-node-exporter", "prometheus-node-exporter", &arguments, directory(), port)
         .ready("/metrics")
