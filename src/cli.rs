@@ -1,5 +1,7 @@
 //! The command line.
 
+mod backtest;
+mod progress;
 mod query;
 mod run;
 
@@ -31,6 +33,8 @@ enum Command {
     },
     /// Evaluate one signal expression the way `run` would.
     Query(Query),
+    /// Replay a recording through the engine of `run`.
+    Backtest(Backtest),
 }
 
 /// `run`.
@@ -93,6 +97,41 @@ struct Query {
     output: Output,
 }
 
+/// `backtest`.
+#[derive(Args)]
+struct Backtest {
+    /// Recording: CSV or CSV.gz with a header row.
+    #[arg(long)]
+    data: PathBuf,
+    /// Where the scores go, one row for each of the recording's.
+    #[arg(long)]
+    output: PathBuf,
+    /// Configuration file.
+    #[arg(long = "config.file")]
+    config_file: Option<PathBuf>,
+    /// The first rows, known to be normal: they are fit on and not judged.
+    #[arg(long, default_value_t = 0)]
+    train_rows: usize,
+    /// Column of labels; never shown to a detector.
+    #[arg(long)]
+    label_column: Option<String>,
+    /// Column to leave out; may be given several times.
+    #[arg(long)]
+    ignore_column: Vec<String>,
+    /// Column of times; `timestamp`, or else the first, by default.
+    #[arg(long)]
+    time_column: Option<String>,
+    /// Time between rows; the median step by default.
+    #[arg(long)]
+    interval: Option<crate::setting::Span>,
+    /// Refuse times that repeat or step back.
+    #[arg(long)]
+    strict: bool,
+    /// A page to look at.
+    #[arg(long)]
+    report: Option<PathBuf>,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Output {
     /// One line a series.
@@ -115,6 +154,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::CheckConfig { files } => check(&files),
         Command::Query(args) => query::query(&args),
+        Command::Backtest(args) => backtest::backtest(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,13 +8,18 @@ pub mod fits;
 pub mod gate;
 pub mod guard;
 pub mod isolation;
+pub mod lstm;
 pub mod memory;
+mod pace;
 pub mod panel;
+mod part;
+pub mod past;
 pub mod robust;
 pub mod season;
 pub mod seasonal_esd;
 pub mod shape;
 pub mod surprise;
+pub mod trend;
 pub mod verdict;
 pub mod vote;
 pub mod zscore;
@@ -36,8 +41,10 @@ pub trait Fit {
 /// A fitted model: tells how unusual a row is, in numbers of its own that only the calibration compares.
 pub trait Scorer {
     /// What it looks at.
-    type Row: ?Sized;
+    type Row<'a>;
+    /// What it works in; reused.
+    type Buffers: Default;
 
-    /// Scores `row` into `raw`, whose buffers are reused.
-    fn score(&self, row: &Self::Row, raw: &mut Raw);
+    /// Scores `row` into `raw`.
+    fn score(&self, row: Self::Row<'_>, buffers: &mut Self::Buffers, raw: &mut Raw);
 }

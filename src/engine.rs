@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::detect::fits::{Model, Task};
-use crate::detect::panel::Settings;
+use crate::detect::panel::{Lesson, Settings, Verdict};
 use crate::detect::verdict::{Detector, Severity};
 use crate::incident::config::Severities;
 use crate::incident::machine::{Persistence, Transition};
@@ -62,10 +62,23 @@ pub enum Event {
     Tick(usize, Timestamp),
     /// The same between two regular checks, to confirm a pending incident: nothing is learned from it.
     Confirm(usize, Timestamp),
+    /// Normal data are gone through, before anything is judged.
+    Teach(usize, Teaching),
     /// A fit has come back.
     Install(Fit<Model>),
     /// The configuration has changed.
     Reconfigure(Box<Setup>),
+}
+
+/// A step through data that are known to be normal. First rows are studied, then the fits that [`Engine::courses`] names
+/// are equipped, then rows are rehearsed, then it is done.
+pub enum Teaching {
+    /// The samples known at that time.
+    Row(Timestamp, Lesson),
+    /// What came of a fit, at once.
+    Equip(Model),
+    /// From here on everything is judged.
+    Done,
 }
 
 /// How a scrape went.
@@ -111,6 +124,18 @@ pub struct Change {
     pub incident: Option<Incident>,
 }
 
+/// What was last said of a target.
+pub struct Judgement<'a> {
+    /// All of it.
+    pub verdict: &'a Verdict,
+    /// Metric that the vote means: `metric_name` and further labels.
+    pub consensus: Option<&'a Labels>,
+    /// What the verdict alone would be, where the target is anomalous.
+    pub severity: Option<Severity>,
+    /// The worst incident that fires.
+    pub firing: Option<Severity>,
+}
+
 /// Ended incidents remembered, at most, and for how long.
 const MOST_ENDED: usize = 1000;
 const REMEMBERED: Duration = Duration::from_hours(24);
@@ -142,6 +167,11 @@ impl Engine {
             }
             Event::Tick(target, at) => self.check(target, at, Kind::Regular, &mut step),
             Event::Confirm(target, at) => self.check(target, at, Kind::Confirming, &mut step),
+            Event::Teach(target, teaching) => {
+                if let Some(target) = self.targets.get_mut(target) {
+                    target.teach(teaching, &self.setup);
+                }
+            }
             Event::Install(fit) => {
                 if let Some(target) = self.targets.iter_mut().find(|t| t.setup().labels == fit.target) {
                     target.hold(fit.asked, fit.what);
@@ -266,6 +296,16 @@ impl Engine {
             (Some(_), Some(_)) => Err(format!("several targets: say which by target=, one of {}", names())),
             (None, _) => Err(format!("no such target; there are: {}", names())),
         }
+    }
+
+    /// The fits to be run on what a target was taught so far.
+    pub fn courses(&mut self, target: usize) -> Vec<Task> {
+        self.targets.get_mut(target).map(Target::courses).unwrap_or_default()
+    }
+
+    /// What was last said of a target.
+    pub fn judgement(&self, target: usize) -> Option<Judgement<'_>> {
+        self.targets.get(target).map(|target| target.judgement(&self.setup))
     }
 
     /// Forgets all about one target, because what is known about it can no longer be trusted.

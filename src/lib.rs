@@ -15,8 +15,8 @@
 //! |---|---|---|
 //! | 0 words | `series`, `setting` | no clock, no I/O; import nothing of ours above them |
 //! | 1 core | `exposition`, `window`, `signal`, `detect`, `incident`, `engine` | synchronous, deterministic: no I/O, clock, environment or entropy |
-//! | 2 edges | `scrape`, `hostmetrics`, `notify`, `serve` | never import each other |
-//! | 3 whole | `telemetry`, `config`, `app`, `cli` | compose; nobody imports `app` but `cli`, and nobody `cli` |
+//! | 2 edges | `scrape`, `hostmetrics`, `notify`, `serve`, `dataset` | never import each other |
+//! | 3 whole | `telemetry`, `config`, `backtest`, `app`, `cli` | compose; nobody imports `app` but `cli`, and nobody `cli` |
 //!
 //! `tests/architecture.rs` keeps this table. Where it differs from what one might expect: `config` of a component lies
 //! beside its code and holds no I/O, so layer 1 has some; `signal` takes its gate from `detect`.
@@ -38,8 +38,10 @@
 //! 9. **A bad configuration leaves the running one in place.**
 
 pub mod app;
+pub mod backtest;
 pub mod cli;
 pub mod config;
+pub mod dataset;
 #[deny(clippy::disallowed_methods)]
 pub mod detect;
 #[deny(clippy::disallowed_methods)]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What each module may import; of the layers, see `src/lib.rs`.
-const MAY_IMPORT: [(&str, &[&str]); 16] = [
+const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("series", &[]),
     ("setting", &["series"]),
     ("exposition", &["series"]),
@@ -18,7 +18,9 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ("hostmetrics", &["exposition", "series"]),
     ("notify", &["series", "setting", "detect", "incident", "engine"]),
     ("serve", &["series", "setting", "detect", "incident", "engine"]),
+    ("dataset", &["series"]),
     ("telemetry", &["notify"]),
+    ("backtest", &["series", "window", "signal", "detect", "engine", "config", "dataset"]),
     ("config", &["setting", "window", "signal", "detect", "incident", "scrape", "notify"]),
     (
         "app",
@@ -50,8 +52,10 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
             "scrape",
             "hostmetrics",
             "serve",
+            "dataset",
             "telemetry",
             "config",
+            "backtest",
             "app",
         ],
     ),

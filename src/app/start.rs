@@ -33,7 +33,7 @@ pub fn setup(config: &Config, host: &str, own_port: u16) -> Setup {
         signals: config.signals.iter().filter_map(plan).collect(),
         targets: config.scrape.targets.iter().map(target).collect(),
         limits: Limits { samples: config.samples(), bytes: config.window.max_bytes.0 as usize },
-        detection: config.detector.settings(config.check_interval.0),
+        detection: config.detector.settings(config.check_interval.0, config.incident.r#for),
         severities: config.severity.clone(),
         persistence: config.incident.persistence(),
     }

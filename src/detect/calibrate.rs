@@ -9,13 +9,20 @@
 //! surprise grows logarithmically, so that scores rank without claiming probabilities no sample could support.
 //!
 //! Scores are absorbed before the model that made them has learned the row (prequentially), and only where the row
-//! was not flagged, so the sample is of honest, out-of-sample, normal scores. Cost: O(1) a score, and a sort of at
-//! most [`MEMORY`] values each time the sample has grown by an eighth.
+//! was not flagged, so the sample is of honest, out-of-sample, normal scores. It spans the last week, thinned evenly
+//! where that is more than it holds. Cost: O(1) a score, and a sort of at most [`MEMORY`] values each time an eighth of
+//! the sample is new.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use super::robust;
 
 /// Normal scores held for calibration.
-const MEMORY: usize = 2048;
+const MEMORY: usize = 4096;
+/// Time the sample spans at least, once it has been watched for as long.
+const SPAN: Duration = Duration::from_hours(7 * 24);
 /// Scores needed before a surprise can be told.
 const FEWEST: usize = 15;
 /// Knots of the empirical part.
@@ -34,6 +41,7 @@ pub struct Tail {
     start: (f64, f64),
     shape: f64,
     scale: f64,
+    median: f64,
 }
 
 impl Tail {
@@ -49,7 +57,7 @@ impl Tail {
         let (shape, scale) = pareto(&excesses, spread);
         let beyond = excesses.len().max(1) as f64 / n as f64;
         let start = (begin, -beyond.log10());
-        Some(Self { knots: knots(scores, begin), start, shape, scale })
+        Some(Self { knots: knots(scores, begin), start, shape, scale, median: robust::median(scores)? })
     }
 
     /// −log₁₀ of the probability that normal data score `score` or more; 0 and up, finite for a finite score.
@@ -69,6 +77,11 @@ impl Tail {
         let beyond = (surprise - self.start.1).max(0.0) * std::f64::consts::LN_10;
         let excess = if self.shape < 1e-6 { beyond } else { (self.shape * beyond).exp_m1() / self.shape };
         self.start.0 + excess * self.scale
+    }
+
+    /// The score that half of normal data exceed.
+    pub fn median(&self) -> f64 {
+        self.median
     }
 
     fn bulk(&self, score: f64) -> f64 {
@@ -114,35 +127,76 @@ fn soft_cap(surprise: f64) -> f64 {
 }
 
 /// A tail that follows the normal scores as they come.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(from = "Sample", into = "Sample")]
 pub struct Calibration {
-    scores: Vec<f64>,
-    /// Where the next score goes once the memory is full.
-    next: usize,
+    sample: Sample,
+    /// Scores since the last that was kept, and since the last fit.
+    passed: usize,
     fresh: usize,
     tail: Option<Tail>,
 }
 
+/// The normal scores known.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Sample {
+    scores: Vec<f32>,
+    /// Where the next score goes once the memory is full.
+    next: usize,
+    /// One in so many is kept; at most one in `thinnest`.
+    stride: usize,
+    thinnest: usize,
+}
+
+impl From<Sample> for Calibration {
+    fn from(sample: Sample) -> Self {
+        let mut calibration = Self { sample, passed: 0, fresh: 0, tail: None };
+        calibration.refit();
+        calibration
+    }
+}
+
+impl From<Calibration> for Sample {
+    fn from(calibration: Calibration) -> Self {
+        calibration.sample
+    }
+}
+
 impl Calibration {
+    /// Of one score each `interval`.
+    pub fn new(interval: Duration) -> Self {
+        let week = SPAN.as_secs_f64() / interval.as_secs_f64().max(1e-3);
+        let thinnest = ((week / MEMORY as f64).ceil() as usize).max(1);
+        let sample = Sample { scores: Vec::new(), next: 0, stride: 1, thinnest };
+        Self { sample, passed: 0, fresh: 0, tail: None }
+    }
+
     /// Takes in the raw score of one normal row.
     pub fn absorb(&mut self, score: f64) {
         if !score.is_finite() {
             return;
         }
-        if self.scores.len() < MEMORY {
-            self.scores.push(score);
-        } else {
-            self.scores[self.next] = score;
-            self.next = (self.next + 1) % MEMORY;
+        self.passed += 1;
+        if self.passed < self.sample.stride {
+            return;
         }
+        self.passed = 0;
+        self.sample.take(score as f32);
         self.fresh += 1;
-        if self.fresh > self.scores.len() / 8 && self.scores.len() >= FEWEST {
+        if self.fresh > self.sample.scores.len() / 8 && self.sample.scores.len() >= FEWEST {
+            self.refit();
+        }
+    }
+
+    /// Fits the tail anew to what is known.
+    pub fn settle(&mut self) {
+        if self.fresh > 0 {
             self.refit();
         }
     }
 
     fn refit(&mut self) {
-        let mut sorted = self.scores.clone();
+        let mut sorted: Vec<f64> = self.sample.scores.iter().map(|score| f64::from(*score)).collect();
         robust::sort(&mut sorted);
         self.tail = Tail::fit(&sorted);
         self.fresh = 0;
@@ -158,14 +212,39 @@ impl Calibration {
         self.tail.as_ref().map(|tail| tail.score_at(surprise))
     }
 
+    /// The score that half of normal data exceed; `None` while too few are known.
+    pub fn median(&self) -> Option<f64> {
+        self.tail.as_ref().map(Tail::median)
+    }
+
     /// Normal scores known.
     pub fn len(&self) -> usize {
-        self.scores.len()
+        self.sample.scores.len()
     }
 
     /// Whether no score is known yet.
     pub fn is_empty(&self) -> bool {
-        self.scores.is_empty()
+        self.sample.scores.is_empty()
+    }
+}
+
+impl Sample {
+    /// A full sample is thinned by half as long as that may be; then the oldest leave.
+    fn take(&mut self, score: f32) {
+        if self.scores.len() < MEMORY {
+            self.scores.push(score);
+        } else if self.stride < self.thinnest {
+            let mut at = 0;
+            self.scores.retain(|_| {
+                at += 1;
+                at % 2 == 0
+            });
+            self.stride = (2 * self.stride).min(self.thinnest);
+            self.scores.push(score);
+        } else {
+            self.scores[self.next] = score;
+            self.next = (self.next + 1) % MEMORY;
+        }
     }
 }
 
@@ -228,20 +307,43 @@ mod tests {
         assert!((3.0..9.0).contains(&tail.surprise(10.0)), "{}", tail.surprise(10.0));
     }
 
+    const SECOND: Duration = Duration::from_secs(1);
+
     #[test]
     fn too_few_scores_tell_nothing() {
         assert!(Tail::fit(&exponential(FEWEST - 1)).is_none());
-        let mut calibration = Calibration::default();
+        let mut calibration = Calibration::new(SECOND);
         (0..FEWEST).for_each(|_| calibration.absorb(f64::NAN));
         assert!(calibration.surprise(1.0).is_none(), "NaN is no score");
     }
 
     #[test]
     fn the_memory_is_bounded_and_follows_the_newest() {
-        let mut calibration = Calibration::default();
+        let mut calibration = Calibration::new(SECOND * 300);
         (0..MEMORY).for_each(|_| calibration.absorb(100.0));
         (0..2 * MEMORY).for_each(|i| calibration.absorb((i % 10) as f64));
         assert_eq!(calibration.len(), MEMORY);
         assert!(calibration.surprise(100.0).unwrap() > 3.0);
+    }
+
+    #[test]
+    fn a_week_of_seconds_is_held_thinned_evenly() {
+        let mut calibration = Calibration::new(SECOND);
+        (0..7 * 86_400).for_each(|i| calibration.absorb(f64::from(i)));
+        assert!((MEMORY / 2..=MEMORY).contains(&calibration.len()));
+        let middle = calibration.median().unwrap();
+        assert!((middle / 302_400.0 - 1.0).abs() < 0.02, "{middle}");
+    }
+
+    #[test]
+    fn a_calibration_comes_back_from_storage_as_it_was() {
+        let mut calibration = Calibration::new(SECOND);
+        exponential(700).into_iter().for_each(|score| calibration.absorb(score));
+        calibration.settle();
+        let stored = postcard::to_allocvec(&calibration).unwrap();
+        let back: Calibration = postcard::from_bytes(&stored).unwrap();
+        for score in [0.0, 0.5, 2.0, 9.0] {
+            assert_eq!(back.surprise(score), calibration.surprise(score));
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::isolation;
+use super::lstm;
 use super::panel::Settings;
 use super::season::Period;
 use crate::setting::{Ratio, Span};
@@ -187,7 +188,7 @@ impl Config {
     }
 
     /// What a panel checking every `interval` needs to know.
-    pub fn settings(&self, interval: Duration) -> Settings {
+    pub fn settings(&self, interval: Duration, open_after: u32) -> Settings {
         let forest = &self.isolation_forest;
         let period = match &self.seasonal_esd.period {
             Seasons::Auto(_) => Period::Auto,
@@ -200,11 +201,14 @@ impl Config {
             zscore_threshold: self.zscore.threshold,
             isolation: isolation::Params { trees: forest.trees, sample_size: forest.sample_size, seed: 1 },
             contamination: forest.contamination,
+            lstm: lstm::Recipe { steps: self.lstm_autoencoder.sequence_length, seed: 1 },
             period,
             max_anomalies: self.seasonal_esd.max_anomalies,
             adapt_after: self.adapt_after.0,
             false_alerts_per_day: self.false_alerts_per_day,
             interval,
+            open_after: open_after as usize,
+            remember: None,
         }
     }
 

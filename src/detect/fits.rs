@@ -1,41 +1,168 @@
 //! Fits that run elsewhere than the engine, and what they yield.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::Fit;
-use super::isolation::{Isolation, Recipe};
-use super::memory::{Past, Tier};
+use super::isolation::{self, Isolation};
+use super::lstm::{self, Autoencoder, Course};
+use super::memory::Tiers;
+use super::past::{Past, Scale};
 use super::season::{Period, Season};
+use super::surprise::Raw;
+use super::{Fit, Scorer};
 use crate::series::Timestamp;
+use crate::window::Frozen;
 
 /// A fit to be run elsewhere.
 pub enum Task {
     /// Of the forest.
-    Isolation(Past, Recipe),
+    Isolation(Rows, isolation::Params),
+    /// Of the autoencoder.
+    Lstm(Rows, lstm::Recipe),
     /// Of every metric's season.
-    Seasons(Tier, Period),
+    Seasons(Tiers, Period),
+}
+
+/// What a fit is run on.
+pub struct Rows {
+    /// The rows, shared.
+    pub table: Frozen,
+    /// Which metrics form the vector.
+    pub in_vector: Vec<bool>,
+    /// Time between checks.
+    pub interval: Duration,
+    /// For each pace, the values its trailing mean is of.
+    pub smoothings: Vec<usize>,
+    /// Whether the last rows are held back to calibrate the model on.
+    pub hold_out: bool,
 }
 
 /// What a fit has yielded.
 pub enum Model {
-    /// A forest; `None` where the rows did not suffice.
-    Isolation(Option<Box<Isolation>>, Timestamp),
+    /// A forest for each pace and every metric's scale; `None` where the rows did not suffice.
+    Isolation(Option<Vec<Fitted<Isolation>>>, Vec<(usize, Scale)>),
+    /// An autoencoder for each pace.
+    Lstm(Option<Vec<Fitted<Autoencoder>>>),
     /// One a metric.
     Seasons(Vec<Option<Arc<Season>>>),
 }
 
+/// A model, the newest row it was fitted on, and its scores of normal rows that it was not fitted on.
+pub struct Fitted<M> {
+    /// The model.
+    pub model: M,
+    /// Newest row that it knows or has scored.
+    pub at: Timestamp,
+    /// In the order of time; empty if nothing was held back.
+    pub held_out: Vec<Raw>,
+}
+
+/// Share of the rows that a model is fitted on, where the rest is held back.
+const FIT: f64 = 0.7;
+/// Scores of held-back rows, at most.
+const MOST_SCORES: usize = 2048;
+/// Rows that came while a forest was fitted, at most, and the rows before them that their shapes look back on.
+const MOST_SINCE: usize = 64;
+const BEFORE: usize = 16;
+/// A jump forward of more intervals than this is a gap in time.
+pub const GAP: u32 = 4;
+
 impl Task {
-    /// Runs the fit. Takes milliseconds; deterministic.
-    pub fn run(self) -> Model {
+    /// Runs the fit; calls `pause` between slices of a few milliseconds. Deterministic.
+    pub fn run(self, pause: &mut dyn FnMut()) -> Model {
         match self {
-            Self::Isolation(past, recipe) => {
-                let model = recipe.fit(&past.rows());
-                Model::Isolation(model.map(Box::new), past.newest().unwrap_or_default())
+            Self::Isolation(rows, params) => {
+                let past = rows.past();
+                let scales = (0..past.width())
+                    .filter_map(|metric| Some((metric, Scale::of(past.column(metric))?)))
+                    .collect();
+                let fit = |past: Past| {
+                    let (fitted, held) = rows.split(past);
+                    pause();
+                    let model = params.fit(&fitted)?;
+                    pause();
+                    let held_out = forest_scores(&model, &held, 0);
+                    Some(Fitted { model, at: held.newest().or(fitted.newest())?, held_out })
+                };
+                Model::Isolation(rows.paces(&past).map(fit).collect(), scales)
             }
-            Self::Seasons(tier, period) => {
-                let season = |metric| tier.season(metric, &period).map(Arc::new);
-                Model::Seasons((0..tier.width()).map(season).collect())
+            Self::Lstm(rows, recipe) => {
+                let past = rows.past();
+                let fit = |past: Past| {
+                    let (fitted, held) = rows.split(past);
+                    let model = recipe.fit_in_slices(&fitted, pause)?;
+                    let held_out = course_scores(&model, &held, pause);
+                    Some(Fitted { model, at: held.newest().or(fitted.newest())?, held_out })
+                };
+                Model::Lstm(rows.paces(&past).map(fit).collect())
+            }
+            Self::Seasons(tiers, period) => {
+                let season = |metric| {
+                    pause();
+                    tiers.season(metric, &period)
+                };
+                Model::Seasons((0..tiers.width()).map(season).collect())
             }
         }
     }
+}
+
+impl Rows {
+    fn past(&self) -> Past {
+        self.newest(usize::MAX)
+    }
+
+    fn newest(&self, rows: usize) -> Past {
+        let longest_step = (self.interval * GAP).as_millis() as i64;
+        Past::of(&self.table, rows, self.in_vector.clone(), longest_step)
+    }
+
+    /// What a forest scores the rows that came after `since`, a few dozen at most, at one of the paces.
+    pub(super) fn scores_since(&self, since: Timestamp, pace: usize, model: &Isolation) -> Vec<Raw> {
+        let past = self.newest(MOST_SINCE + BEFORE + self.smoothings[pace]);
+        let past = if self.smoothings[pace] > 1 { past.smoothed(self.smoothings[pace]) } else { past };
+        let first = (0..past.len()).find(|row| past.at(*row) > since).unwrap_or(past.len());
+        forest_scores(model, &past, first.max(past.len().saturating_sub(MOST_SINCE)))
+    }
+
+    fn paces<'a>(&'a self, past: &'a Past) -> impl Iterator<Item = Past> + 'a {
+        let at_pace = |n: &usize| if *n > 1 { past.smoothed(*n) } else { past.clone() };
+        self.smoothings.iter().map(at_pace)
+    }
+
+    fn split(&self, past: Past) -> (Past, Past) {
+        let rows = past.len();
+        past.split(if self.hold_out { (rows as f64 * FIT) as usize } else { rows })
+    }
+}
+
+/// Every so manieth row, so that there are no more than [`MOST_SCORES`].
+fn stride(past: &Past) -> usize {
+    past.len().div_ceil(MOST_SCORES).max(1)
+}
+
+fn forest_scores(model: &Isolation, past: &Past, from: usize) -> Vec<Raw> {
+    let shapes: Vec<_> = (0..past.width()).map(|metric| past.shapes(metric)).collect();
+    let mut buffers = isolation::Buffers::default();
+    let score = |row: usize| {
+        let row: Vec<_> = shapes.iter().map(|shapes| shapes[row]).collect();
+        let mut raw = Raw::default();
+        model.score(&row, &mut buffers, &mut raw);
+        raw
+    };
+    (from..past.len()).step_by(stride(past)).map(score).collect()
+}
+
+fn course_scores(model: &Autoencoder, past: &Past, pause: &mut dyn FnMut()) -> Vec<Raw> {
+    let mut buffers = lstm::Buffers::default();
+    let starts = past.windows(model.steps());
+    let score = |start: &usize| {
+        let last = start + model.steps() - 1;
+        let before = (*start..last).map(|row| past.row(row).to_vec()).collect();
+        let mut raw = Raw::default();
+        model.score(Course { before: &before, last: past.row(last) }, &mut buffers, &mut raw);
+        pause();
+        raw
+    };
+    starts.iter().step_by(stride(past)).map(score).collect()
 }

@@ -13,10 +13,12 @@ mod forest;
 mod spheres;
 
 use rand_pcg::Pcg64Mcg;
+use serde::{Deserialize, Serialize};
 
 pub use forest::Forest;
 pub use spheres::Spheres;
 
+use super::past::Past;
 use super::shape::{FEATURES, Shape};
 use super::surprise::Raw;
 use super::{Fit, Scorer};
@@ -35,86 +37,52 @@ pub struct Params {
     pub seed: u64,
 }
 
-/// Normal rows: for each the shape of each metric, `None` where the metric had no value.
-#[derive(Clone, Debug, Default)]
-pub struct Rows {
-    /// Metrics a row has.
-    pub width: usize,
-    /// Row-major.
-    pub shapes: Vec<Option<Shape>>,
-}
-
-impl Rows {
-    /// Number of rows.
-    pub fn len(&self) -> usize {
-        self.shapes.len().checked_div(self.width).unwrap_or(0)
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Row `row`.
-    pub fn row(&self, row: usize) -> &[Option<Shape>] {
-        &self.shapes[row * self.width..][..self.width]
-    }
-
-    fn column(&self, metric: usize) -> Vec<Shape> {
-        self.shapes.iter().skip(metric).step_by(self.width.max(1)).filter_map(|shape| *shape).collect()
-    }
-}
-
 /// A fitted voter.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Isolation {
     /// One a metric; `None` for one that had too few values.
     forests: Vec<Option<Forest>>,
     spheres: Option<Spheres>,
 }
 
-/// A fit on which metrics form the vector, and how to grow.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Recipe {
-    /// Whether a metric is part of the vector.
-    pub in_vector: Vec<bool>,
-    /// How to grow.
-    pub params: Params,
-}
-
-impl Fit for Recipe {
-    type Past = Rows;
+impl Fit for Params {
+    type Past = Past;
     type Model = Isolation;
 
     /// `None` when the rows are fewer than [`FEWEST`].
-    fn fit(&self, rows: &Rows) -> Option<Isolation> {
-        if rows.len() < FEWEST {
+    fn fit(&self, past: &Past) -> Option<Isolation> {
+        if past.len() < FEWEST {
             return None;
         }
-        let mut random = Pcg64Mcg::new(u128::from(self.params.seed) << 1 | 1);
-        let forests = (0..rows.width).map(|metric| {
-            let column = rows.column(metric);
+        let mut random = Pcg64Mcg::new(u128::from(self.seed) << 1 | 1);
+        let mut spheres = Spheres::draw(past, &mut random);
+        let forest = |metric: usize| {
+            let shapes = past.shapes(metric);
+            spheres.read(metric, &shapes);
+            let shapes: Vec<Shape> = shapes.into_iter().flatten().collect();
             // A metric that began later than the rest, as rates do, is told apart by what there is of it.
-            (column.len() >= FEWEST / 2).then(|| Forest::grow(&column, self.params, &mut random))
-        });
-        let forests = forests.collect();
-        let spheres = Spheres::place(rows, &self.in_vector, &mut random);
-        Some(Isolation { forests, spheres })
+            (shapes.len() >= FEWEST / 2).then(|| Forest::grow(&shapes, *self, &mut random))
+        };
+        let forests = (0..past.width()).map(forest).collect();
+        Some(Isolation { forests, spheres: spheres.place() })
     }
 }
 
+/// Buffers for scoring.
+pub type Buffers = Vec<f32>;
+
 impl Scorer for Isolation {
-    type Row = [Option<Shape>];
+    type Row<'a> = &'a [Option<Shape>];
+    type Buffers = Buffers;
 
     /// A metric's score is the isolation of its shape, 0–1; the vector's is its distance from the normal ones.
-    fn score(&self, row: &[Option<Shape>], raw: &mut Raw) {
+    fn score(&self, row: &[Option<Shape>], vector: &mut Buffers, raw: &mut Raw) {
         let isolation =
             |(shape, forest): (&Option<Shape>, &Option<Forest>)| Some(forest.as_ref()?.isolation(&(*shape)?));
-        raw.metrics.clear();
+        raw.clear(0);
         raw.metrics.extend(row.iter().zip(&self.forests).map(isolation));
         raw.metrics.resize(row.len(), None);
-        raw.shares.clear();
-        raw.vector = self.spheres.as_ref().and_then(|spheres| spheres.distance(row, &mut raw.shares));
+        raw.vector = self.spheres.as_ref().and_then(|spheres| spheres.distance(row, vector, &mut raw.shares));
     }
 }
 
@@ -133,34 +101,37 @@ mod tests {
     }
 
     /// Two metrics that move together and a third on its own.
-    fn shapes(random: &mut Pcg64Mcg) -> Vec<Option<Shape>> {
-        let common = uniform(random) * 10.0;
-        let shape = |value: f64| Some([value, value - 5.0, 2.9, 0.0, 5.0]);
-        vec![shape(common), shape(common + uniform(random) * 0.1), shape(uniform(random))]
+    fn past(n: usize) -> Past {
+        let mut random = Pcg64Mcg::new(42);
+        let row = |_| {
+            let common = uniform(&mut random) * 10.0;
+            [common, common + uniform(&mut random) * 0.1, uniform(&mut random)]
+        };
+        let values = (0..n).flat_map(row).map(Some).collect();
+        Past::new((0..n as i64).collect(), values, vec![true; 3], 1)
     }
 
-    fn rows(n: usize) -> Rows {
-        let mut random = Pcg64Mcg::new(42);
-        Rows { width: 3, shapes: (0..n).flat_map(|_| shapes(&mut random)).collect() }
+    fn shape(value: f64) -> Shape {
+        [value, value - 5.0, 2.9, 0.0, 5.0]
+    }
+
+    fn usual() -> Vec<Option<Shape>> {
+        (0..3).map(|metric| past(300).shapes(metric)[150]).collect()
     }
 
     const PARAMS: Params = Params { trees: 50, sample_size: 128, seed: 1 };
 
-    fn grow(rows: &Rows, width: usize) -> Option<Isolation> {
-        Recipe { in_vector: vec![true; width], params: PARAMS }.fit(rows)
-    }
-
     fn score(model: &Isolation, row: &[Option<Shape>]) -> Raw {
         let mut raw = Raw::default();
-        model.score(row, &mut raw);
+        model.score(row, &mut Vec::new(), &mut raw);
         raw
     }
 
     #[test]
     fn a_row_far_from_all_is_isolated_and_the_metric_that_is_far_is_named() {
-        let model = grow(&rows(300), 3).unwrap();
-        let normal = score(&model, rows(300).row(7));
-        let mut row = rows(300).row(7).to_vec();
+        let model = PARAMS.fit(&past(300)).unwrap();
+        let normal = score(&model, &usual());
+        let mut row = usual();
         row[2] = Some([50.0, 45.0, 2.9, 49.0, 5.0]);
         let odd = score(&model, &row);
         assert!(odd.vector.unwrap() > 2.0 * normal.vector.unwrap());
@@ -171,44 +142,49 @@ mod tests {
 
     #[test]
     fn a_combination_never_seen_is_far_though_each_value_is_usual() {
-        let model = grow(&rows(300), 3).unwrap();
-        let shape = |value: f64| Some([value, value - 5.0, 2.9, 0.0, 5.0]);
-        let usual = score(&model, &[shape(3.0), shape(3.05), shape(0.5)]).vector.unwrap();
-        let unusual = score(&model, &[shape(1.0), shape(9.0), shape(0.5)]).vector.unwrap();
+        let model = PARAMS.fit(&past(300)).unwrap();
+        let third = Some([0.5, 0.0, 0.3, 0.0, 0.5]);
+        let usual = score(&model, &[Some(shape(3.0)), Some(shape(3.05)), third]).vector.unwrap();
+        let unusual = score(&model, &[Some(shape(1.0)), Some(shape(9.0)), third]).vector.unwrap();
         assert!(unusual > 1.5 * usual, "{unusual} {usual}");
     }
 
     #[test]
     fn one_seed_grows_one_forest() {
-        let row = rows(300).row(3).to_vec();
-        let first = score(&grow(&rows(300), 3).unwrap(), &row);
-        let again = score(&grow(&rows(300), 3).unwrap(), &row);
+        let [first, again] = [(); 2].map(|()| score(&PARAMS.fit(&past(300)).unwrap(), &usual()));
         assert_eq!(first.metrics, again.metrics);
         assert_eq!(first.vector, again.vector);
     }
 
     #[test]
     fn a_metric_without_a_value_has_no_say_and_takes_none_away() {
-        let model = grow(&rows(300), 3).unwrap();
-        let mut row = rows(300).row(3).to_vec();
+        let mut row = usual();
         row[1] = None;
-        let outcome = score(&model, &row);
+        let outcome = score(&PARAMS.fit(&past(300)).unwrap(), &row);
         assert_eq!(outcome.metrics[1], None);
         assert!(outcome.vector.unwrap().is_finite());
     }
 
     #[test]
     fn twenty_nine_rows_are_too_few() {
-        assert!(grow(&rows(29), 3).is_none());
-        assert!(grow(&rows(30), 3).is_some());
+        assert!(PARAMS.fit(&past(29)).is_none());
+        assert!(PARAMS.fit(&past(30)).is_some());
     }
 
     #[test]
     fn constant_metrics_do_not_break_the_fit() {
-        let shape = Some([0.0; FEATURES]);
-        let model = grow(&Rows { width: 2, shapes: vec![shape; 200] }, 2).unwrap();
-        let outcome = score(&model, &[shape, Some([1.0, 1.0, 0.0, 1.0, 0.0])]);
+        let still = Past::new((0..200).collect(), vec![Some(0.0); 400], vec![true; 2], 1);
+        let model = PARAMS.fit(&still).unwrap();
+        let outcome = score(&model, &[Some([0.0; FEATURES]), Some([1.0, 1.0, 0.0, 1.0, 0.0])]);
         assert!(outcome.vector.unwrap().is_finite());
         assert!(outcome.metrics.iter().flatten().all(|s| (0.0..=1.0).contains(s)));
+    }
+
+    #[test]
+    fn a_single_metric_is_told_apart_by_its_course() {
+        let wave = (0..300).map(|i| Some((f64::from(i) * 0.3).sin())).collect();
+        let model = PARAMS.fit(&Past::new((0..300).collect(), wave, vec![true], 1)).unwrap();
+        let vector = |shape| score(&model, &[Some(shape)]).vector.unwrap();
+        assert!(vector([0.5, 3.0, 0.7, 2.0, -2.5]) > vector([0.5, 0.4, 0.7, 0.25, 0.1]));
     }
 }

@@ -1,198 +1,191 @@
-//! The normal past that models are fitted on: every row of late, fewer of what was before, five-minute means of what
-//! was long ago. What was flagged never enters.
+//! The normal past that models are fitted on: rows of late, five-minute means of two weeks, hourly means of ten. What
+//! was flagged never enters.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::isolation::Rows;
 use super::season::{self, Period, Season};
-use super::shape::{FEATURES, Shape};
 use crate::series::Timestamp;
 use crate::window::{Frozen, Table};
 
-/// Rows kept as they came.
-const LATE: usize = 512;
-/// Rows kept of the time before, one in [`THIN`].
-const BEFORE: usize = 512;
-const THIN: u64 = 32;
-/// The tier for seasons: 14 days of five minutes.
-const TIER_STEP: Duration = Duration::from_mins(5);
-const TIER_ROWS: usize = 14 * 288;
+/// Bytes that rows of late may take.
+const ROW_BYTES: usize = 2 << 20;
+/// Rows of late at least and at most, whatever they take.
+const ROWS: (usize, usize) = (2048, 32_768);
+/// The tiers for seasons: step and rows.
+const FINE: (Duration, usize) = (Duration::from_mins(5), 14 * 288);
+const COARSE: (Duration, usize) = (Duration::from_hours(1), 70 * 24);
 
 /// The normal past of one target.
 pub struct Memory {
-    width: usize,
-    late: Table,
-    before: Table,
-    rows: u64,
-    tier: Table,
-    tier_rows: u64,
-    bucket: Bucket,
+    rows: Table,
+    seen: u64,
+    fine: Tier,
+    coarse: Tier,
 }
 
-/// The five minutes under way.
-struct Bucket {
+/// Means over steps of wall time.
+struct Tier {
+    step: i64,
+    table: Table,
+    seen: u64,
+    /// Of the step under way.
     start: Timestamp,
     sums: Vec<(f64, u32)>,
 }
 
 impl Memory {
-    /// An empty memory of `width` metrics.
-    pub fn new(width: usize) -> Self {
-        let table = |rows: usize, columns: usize| {
-            let mut table = Table::new(rows);
-            (0..columns).for_each(|_| {
-                table.add_column();
-            });
-            table
-        };
+    /// An empty memory of `width` metrics; with room for `rows`, or for as many as a few megabytes hold.
+    pub fn new(width: usize, rows: Option<usize>) -> Self {
+        let by_bytes = ROW_BYTES / (8 * width.max(1));
+        let rows = rows.unwrap_or_else(|| by_bytes.clamp(ROWS.0, ROWS.1));
         Self {
-            width,
-            late: table(LATE, width * FEATURES),
-            before: table(BEFORE, width * FEATURES),
-            rows: 0,
-            tier: table(TIER_ROWS, width),
-            tier_rows: 0,
-            bucket: Bucket { start: Timestamp::from_millis(i64::MIN), sums: vec![(0.0, 0); width] },
+            rows: table(rows, width),
+            seen: 0,
+            fine: Tier::new(FINE, width),
+            coarse: Tier::new(COARSE, width),
         }
     }
 
-    /// Takes in the shapes of a row of which nothing was flagged.
-    pub fn learn_row(&mut self, at: Timestamp, shapes: &[Option<Shape>]) {
-        push(&mut self.late, at, shapes);
-        if self.rows.is_multiple_of(THIN) {
-            push(&mut self.before, at, shapes);
+    /// Takes in a row of which nothing was flagged.
+    pub fn learn_row(&mut self, at: Timestamp, values: &[Option<f64>]) {
+        if !self.rows.begin_row(at) {
+            return;
         }
-        self.rows += 1;
+        for (metric, value) in values.iter().enumerate() {
+            if let Some(value) = value {
+                self.rows.set(metric, *value);
+            }
+        }
+        self.seen += 1;
     }
 
     /// Takes in the values of a row, `None` where there was none or it was flagged.
-    pub fn learn_values(&mut self, at: Timestamp, values: impl Iterator<Item = Option<f64>>) {
-        let step = TIER_STEP.as_millis() as i64;
-        let start = Timestamp::from_millis(at.millis().div_euclid(step) * step);
-        if start > self.bucket.start {
-            self.close_bucket();
-            self.bucket.start = start;
+    pub fn learn_values(&mut self, at: Timestamp, values: impl Iterator<Item = Option<f64>> + Clone) {
+        self.fine.take(at, values.clone());
+        self.coarse.take(at, values);
+    }
+
+    /// Normal rows seen so far.
+    pub fn rows(&self) -> u64 {
+        self.seen
+    }
+
+    /// Five-minute means taken so far.
+    pub fn tier_rows(&self) -> u64 {
+        self.fine.seen
+    }
+
+    /// Shares the rows, without a copy, for a fit elsewhere.
+    pub fn freeze(&mut self) -> Frozen {
+        self.rows.freeze()
+    }
+
+    /// Shares the tiers, without a copy.
+    pub fn freeze_tiers(&mut self) -> Tiers {
+        Tiers { fine: self.fine.table.freeze(), coarse: self.coarse.table.freeze() }
+    }
+
+    /// Bytes of the buffers.
+    pub fn bytes(&self) -> usize {
+        self.rows.bytes() + self.fine.table.bytes() + self.coarse.table.bytes()
+    }
+}
+
+fn table(rows: usize, columns: usize) -> Table {
+    let mut table = Table::new(rows);
+    (0..columns).for_each(|_| {
+        table.add_column();
+    });
+    table
+}
+
+impl Tier {
+    fn new((step, rows): (Duration, usize), width: usize) -> Self {
+        Self {
+            step: step.as_millis() as i64,
+            table: table(rows, width),
+            seen: 0,
+            start: Timestamp::from_millis(i64::MIN),
+            sums: vec![(0.0, 0); width],
         }
-        for (sum, value) in self.bucket.sums.iter_mut().zip(values) {
+    }
+
+    fn take(&mut self, at: Timestamp, values: impl Iterator<Item = Option<f64>>) {
+        let start = Timestamp::from_millis(at.millis().div_euclid(self.step) * self.step);
+        if start > self.start {
+            self.close();
+            self.start = start;
+        }
+        for (sum, value) in self.sums.iter_mut().zip(values) {
             if let Some(value) = value {
                 *sum = (sum.0 + value, sum.1 + 1);
             }
         }
     }
 
-    fn close_bucket(&mut self) {
-        let has_any = self.bucket.sums.iter().any(|(_, n)| *n > 0);
-        let started = has_any && self.tier.begin_row(self.bucket.start);
-        self.tier_rows += u64::from(started);
-        for (column, sum) in self.bucket.sums.iter_mut().enumerate() {
+    fn close(&mut self) {
+        let has_any = self.sums.iter().any(|(_, n)| *n > 0);
+        let started = has_any && self.table.begin_row(self.start);
+        self.seen += u64::from(started);
+        for (column, sum) in self.sums.iter_mut().enumerate() {
             if started && sum.1 > 0 {
-                self.tier.set(column, sum.0 / f64::from(sum.1));
+                self.table.set(column, sum.0 / f64::from(sum.1));
             }
             *sum = (0.0, 0);
         }
     }
-
-    /// Normal rows seen so far.
-    pub fn rows(&self) -> u64 {
-        self.rows
-    }
-
-    /// Five-minute means taken so far.
-    pub fn tier_rows(&self) -> u64 {
-        self.tier_rows
-    }
-
-    /// Shares the rows, without a copy, for a fit elsewhere.
-    pub fn freeze(&mut self) -> Past {
-        Past { width: self.width, late: self.late.freeze(), before: self.before.freeze() }
-    }
-
-    /// Shares the tier, without a copy.
-    pub fn freeze_tier(&mut self) -> Tier {
-        Tier { values: self.tier.freeze() }
-    }
-
-    /// Bytes of the buffers.
-    pub fn bytes(&self) -> usize {
-        self.late.bytes() + self.before.bytes() + self.tier.bytes()
-    }
 }
 
-fn push(table: &mut Table, at: Timestamp, shapes: &[Option<Shape>]) {
-    if !table.begin_row(at) {
-        return;
-    }
-    for (metric, shape) in shapes.iter().enumerate() {
-        if let Some(shape) = shape {
-            shape.iter().enumerate().for_each(|(feature, x)| table.set(metric * FEATURES + feature, *x));
-        }
-    }
-}
-
-/// Rows of the past, shared.
+/// The tiers, shared.
 #[derive(Clone)]
-pub struct Past {
-    width: usize,
-    late: Frozen,
-    before: Frozen,
+pub struct Tiers {
+    fine: Frozen,
+    coarse: Frozen,
 }
 
-impl Past {
-    /// The rows to fit on: those of late, and of the time before only what is older.
-    pub fn rows(&self) -> Rows {
-        let oldest_late = self.late.times().first().copied().unwrap_or(i64::MAX);
-        let older = self.before.times().partition_point(|at| *at < oldest_late);
-        let mut shapes = Vec::with_capacity((older + self.late.len()) * self.width);
-        (0..older).for_each(|row| self.append(&self.before, row, &mut shapes));
-        (0..self.late.len()).for_each(|row| self.append(&self.late, row, &mut shapes));
-        Rows { width: self.width, shapes }
-    }
-
-    /// Rows of late that came after `since`, with their times.
-    pub fn after(&self, since: Timestamp) -> Rows {
-        let first = self.late.times().partition_point(|at| *at <= since.millis());
-        let mut shapes = Vec::new();
-        (first..self.late.len()).for_each(|row| self.append(&self.late, row, &mut shapes));
-        Rows { width: self.width, shapes }
-    }
-
-    /// Time of the newest row.
-    pub fn newest(&self) -> Option<Timestamp> {
-        self.late.times().last().copied().map(Timestamp::from_millis)
-    }
-
-    fn append(&self, table: &Frozen, row: usize, shapes: &mut Vec<Option<Shape>>) {
-        for metric in 0..self.width {
-            let feature = |f: usize| table.column(metric * FEATURES + f).value(row);
-            let present = table.get(metric * FEATURES, row).is_some();
-            shapes.push(present.then(|| std::array::from_fn(feature)));
+impl Tiers {
+    /// The seasons of one metric, if it has any: one that shows within two weeks, and beside it a longer one that shows
+    /// in what the first leaves.
+    pub fn season(&self, metric: usize, period: &Period) -> Option<Arc<Season>> {
+        let find = |tier: &Frozen, step: Duration, less: Option<&Season>| {
+            let (origin, values) = series(tier, step, metric, less)?;
+            season::fit(&values, origin, step, period).filter(|found| {
+                // The same season again is a remainder of the first fit, not a second season.
+                less.is_none_or(|less| found.period() > less.period() + less.period() / 2)
+            })
+        };
+        let short = find(&self.fine, FINE.0, None);
+        let long = find(&self.coarse, COARSE.0, short.as_ref());
+        match (short, long) {
+            (Some(short), Some(long)) => Some(Arc::new(short.beside(long))),
+            (short, long) => short.or(long).map(Arc::new),
         }
-    }
-}
-
-/// The five-minute means, shared.
-#[derive(Clone)]
-pub struct Tier {
-    values: Frozen,
-}
-
-impl Tier {
-    /// The season of one metric, if it has one.
-    pub fn season(&self, metric: usize, period: &Period) -> Option<Season> {
-        let times = self.values.times();
-        let (first, last) = (*times.first()?, *times.last()?);
-        let step = TIER_STEP.as_millis() as i64;
-        let mut values = vec![None; ((last - first) / step + 1) as usize];
-        for (row, at) in times.iter().enumerate() {
-            values[((at - first) / step) as usize] = self.values.get(metric, row);
-        }
-        season::fit(&values, Timestamp::from_millis(first), TIER_STEP, period)
     }
 
     /// Metrics of a row.
     pub fn width(&self) -> usize {
-        self.values.width()
+        self.fine.width()
     }
+}
+
+/// The values of a tier on an even axis, less a season known already.
+fn series(
+    tier: &Frozen,
+    step: Duration,
+    metric: usize,
+    less: Option<&Season>,
+) -> Option<(Timestamp, Vec<Option<f64>>)> {
+    let times = tier.times();
+    let (first, last) = (*times.first()?, *times.last()?);
+    let step = step.as_millis() as i64;
+    let mut values = vec![None; ((last - first) / step + 1) as usize];
+    for (row, at) in times.iter().enumerate() {
+        // A mean stands for the middle of its step.
+        let seasonal = less.map_or(0.0, |season| season.at(Timestamp::from_millis(at + step / 2)));
+        values[((at - first) / step) as usize] = tier.get(metric, row).map(|value| value - seasonal);
+    }
+    Some((Timestamp::from_millis(first + step / 2), values))
 }
 
 #[cfg(test)]
@@ -204,48 +197,66 @@ mod tests {
     }
 
     #[test]
-    fn a_fit_sees_all_of_late_and_a_thin_sample_of_before_each_row_once() {
-        let mut memory = Memory::new(1);
-        for i in 0..10_000 {
-            memory.learn_row(at(i), &[Some([i as f64; FEATURES])]);
-        }
-        let rows = memory.freeze().rows();
-        let seen: Vec<f64> = (0..rows.len()).filter_map(|r| Some(rows.row(r)[0]?[0])).collect();
-        assert!(seen.windows(2).all(|w| w[0] < w[1]));
-        assert_eq!(seen.len(), LATE + (10_000 - LATE).div_ceil(THIN as usize));
-        assert_eq!(seen.first(), Some(&0.0));
-        assert_eq!(memory.freeze().after(at(9_990)).len(), 9);
+    fn the_newest_rows_are_kept() {
+        let mut memory = Memory::new(1, Some(100));
+        (0..1000).for_each(|i| memory.learn_row(at(i), &[Some(i as f64)]));
+        let rows = memory.freeze();
+        assert_eq!((rows.len(), rows.get(0, 0), rows.get(0, 99)), (100, Some(900.0), Some(999.0)));
+        assert_eq!(memory.rows(), 1000);
     }
 
     #[test]
-    fn a_metric_without_a_shape_stays_without_one() {
-        let mut memory = Memory::new(2);
-        memory.learn_row(at(0), &[None, Some([1.0; FEATURES])]);
-        assert_eq!(memory.freeze().rows().row(0), [None, Some([1.0; FEATURES])]);
+    fn a_memory_takes_a_few_megabytes_whatever_its_width() {
+        for width in [1, 7, 38] {
+            let memory = Memory::new(width, None);
+            assert!(memory.bytes() <= 8 << 20, "{width}: {}", memory.bytes());
+        }
     }
 
     #[test]
     fn the_tier_holds_means_of_what_was_there_and_nulls_where_nothing_was() {
-        let mut memory = Memory::new(2);
+        let mut memory = Memory::new(2, None);
         for i in 0..90 {
             let value = (i % 30 < 15).then_some(i as f64);
             memory.learn_values(at(i * 10), [value, None].into_iter());
         }
-        let tier = memory.freeze_tier();
-        assert_eq!(tier.values.times(), [0, 300_000]);
-        assert_eq!(tier.values.get(0, 1), Some(37.0));
-        assert_eq!(tier.values.get(1, 1), None);
+        let tier = memory.freeze_tiers().fine;
+        assert_eq!(tier.times(), [0, 300_000]);
+        assert_eq!(tier.get(0, 1), Some(37.0));
+        assert_eq!(tier.get(1, 1), None);
     }
+
+    fn wave(at: i64, period: i64) -> f64 {
+        (at as f64 / period as f64 * std::f64::consts::TAU).sin()
+    }
+
+    const DAY: i64 = 86_400;
 
     #[test]
     fn a_day_is_found_in_the_tier() {
-        let mut memory = Memory::new(1);
-        for i in 0..3 * 1440 {
-            let phase = i as f64 / 1440.0 * std::f64::consts::TAU;
-            memory.learn_values(at(i * 60), [Some(50.0 + 20.0 * phase.sin())].into_iter());
+        let mut memory = Memory::new(1, None);
+        for minute in 0..3 * 1440 {
+            let seconds = minute * 60;
+            memory.learn_values(at(seconds), [Some(50.0 + 20.0 * wave(seconds, DAY))].into_iter());
         }
-        let season = memory.freeze_tier().season(0, &Period::Auto).unwrap();
+        let season = memory.freeze_tiers().season(0, &Period::Auto).unwrap();
         let minutes = season.period().as_secs() / 60;
         assert!((1425..=1455).contains(&minutes), "{minutes}");
+    }
+
+    #[test]
+    fn a_week_is_found_beside_the_day() {
+        let value = |seconds: i64| 50.0 + 20.0 * wave(seconds, DAY) + 15.0 * wave(seconds, 7 * DAY);
+        let mut memory = Memory::new(1, None);
+        for step in 0..21 * 288 {
+            memory.learn_values(at(step * 300), [Some(value(step * 300))].into_iter());
+        }
+        let periods = Period::OneOf([24, 168].map(Duration::from_hours).to_vec());
+        let season = memory.freeze_tiers().season(0, &periods).unwrap();
+        for hour in 0..168 {
+            let seconds = hour * 3600;
+            let off = season.at(at(seconds)) - (value(seconds) - 50.0);
+            assert!(off.abs() < 2.0, "at hour {hour}: {off}");
+        }
     }
 }

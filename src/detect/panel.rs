@@ -4,27 +4,29 @@
 //! as far as it was normal. Models that need a fit ask for it by [`Panel::due`]; the fit runs elsewhere and comes
 //! back by [`Panel::install`].
 
+mod fitting;
+mod lesson;
 mod opinion;
 
 use std::time::Duration;
 
+use fitting::{Due, FIRST_FIT};
+pub use lesson::Lesson;
+use lesson::Rehearsal;
 pub use opinion::Work;
-use opinion::{CANONICAL, Knobs, confidence, deviations, fill, narrowest, share};
+use opinion::{CANONICAL, Knobs, confidence, narrowest};
 
-use super::Scorer;
 use super::budget::Budget;
-use super::fits::{Model, Task};
 use super::gate::Gate;
 use super::guard::{Guard, Learning};
-use super::isolation::{self, Isolation, Recipe};
+use super::isolation;
+use super::lstm;
 use super::memory::Memory;
+use super::pace::{Cut, Pace};
+use super::part::Part;
 use super::season::Period;
-use super::seasonal_esd::SeasonalEsd;
-use super::shape::Recent;
-use super::surprise::{Normal, Raw};
 use super::verdict::{Assessment, Band, Detector, PerDetector};
 use super::vote::{self, CANONICAL_THRESHOLD, Weights};
-use super::zscore::{Expectation, Rolling};
 use crate::series::Timestamp;
 
 /// How the panel judges.
@@ -42,6 +44,8 @@ pub struct Settings {
     pub isolation: isolation::Params,
     /// Tail probability at which the forest speaks with its full confidence.
     pub contamination: f64,
+    /// How the autoencoder is fitted.
+    pub lstm: lstm::Recipe,
     /// Seasons to look for.
     pub period: Period,
     /// Percent of the ESD window that may be outliers.
@@ -52,6 +56,10 @@ pub struct Settings {
     pub false_alerts_per_day: f64,
     /// Time between checks.
     pub interval: Duration,
+    /// Checks over the threshold that open an incident.
+    pub open_after: usize,
+    /// Rows remembered for fits; `None` for as many as a few megabytes hold.
+    pub remember: Option<usize>,
 }
 
 /// A metric the panel judges.
@@ -89,29 +97,14 @@ pub struct MetricVerdict {
     pub flagged: bool,
 }
 
-/// One metric with what is known about it.
+/// One metric, and whether it may be learned from.
 struct Watched {
     metric: Metric,
-    recent: Recent,
-    zscore: Rolling,
-    esd: SeasonalEsd,
     guard: Guard,
 }
 
-/// A fitted forest and the newest row it has seen.
-struct Fitted {
-    model: Isolation,
-    at: Timestamp,
-}
-
-/// Rows at which the forest is first asked for; it takes effect thirty checks later, at sixty.
-const FIRST_FIT: u64 = isolation::FEWEST as u64;
-/// Rows after which it is fitted anew at the latest.
-const REFIT: u64 = 4096;
-/// Tier rows at which seasons are first looked for: four hours.
-const FIRST_SEASON: u64 = 48;
-/// Tier rows after which they are looked for anew at the latest.
-const HALF_DAY: u64 = 144;
+/// The slower pace is the mean of so much time.
+const SLOW: Duration = Duration::from_mins(5);
 
 /// The detectors of one target.
 pub struct Panel {
@@ -120,11 +113,12 @@ pub struct Panel {
     width: usize,
     watched: Vec<Watched>,
     memory: Memory,
-    normal: [Normal; Detector::COUNT],
-    forest: Option<Fitted>,
+    /// The values as they come and, where checks are frequent enough for it to differ, their trailing mean.
+    paces: Vec<Pace>,
     budget: Budget,
-    next_fit: u64,
-    next_season: u64,
+    due: Due,
+    trained_at: PerDetector<Timestamp>,
+    rehearsal: Rehearsal,
 }
 
 impl Panel {
@@ -132,14 +126,14 @@ impl Panel {
     pub fn new(settings: Settings, metrics: Vec<Metric>) -> Self {
         let width = metrics.len();
         Self {
-            watched: metrics.into_iter().map(|metric| Watched::new(metric, &settings)).collect(),
+            watched: metrics.into_iter().map(|metric| Watched { metric, guard: Guard::default() }).collect(),
             width,
-            memory: Memory::new(width),
-            normal: std::array::from_fn(|_| Normal::new(width)),
-            forest: None,
-            budget: Budget::new(settings.false_alerts_per_day, settings.interval),
-            next_fit: FIRST_FIT,
-            next_season: FIRST_SEASON,
+            memory: Memory::new(width, settings.remember),
+            paces: paces(&settings, width),
+            budget: Budget::new(settings.false_alerts_per_day, settings.interval, settings.open_after),
+            due: Due::first(&settings),
+            trained_at: [None; Detector::COUNT],
+            rehearsal: Rehearsal::default(),
             settings,
         }
     }
@@ -149,27 +143,23 @@ impl Panel {
         let before = std::mem::replace(&mut self.settings, settings);
         let settings = &self.settings;
         if before.false_alerts_per_day != settings.false_alerts_per_day {
-            self.budget = Budget::new(settings.false_alerts_per_day, settings.interval);
+            self.budget.ask(settings.false_alerts_per_day);
         }
-        if before.zscore_window != settings.zscore_window || before.max_anomalies != settings.max_anomalies {
-            for watched in &mut self.watched {
-                watched.zscore = Rolling::new(settings.zscore_window);
-                watched.esd = SeasonalEsd::new(settings.max_anomalies);
-                watched.adapt(Timestamp::from_millis(i64::MIN));
-            }
+        for pace in &mut self.paces {
+            pace.recut(cut(settings, pace.cut.smoothing));
         }
     }
 
     /// Takes up a further metric, at the end.
     pub fn add(&mut self, metric: Metric) {
-        self.watched.push(Watched::new(metric, &self.settings));
-        self.normal.iter_mut().for_each(Normal::add);
+        self.watched.push(Watched { metric, guard: Guard::default() });
+        self.paces.iter_mut().for_each(Pace::add);
     }
 
     /// Puts another metric in the place of one, of which everything is forgotten.
     pub fn replace(&mut self, at: usize, metric: Metric) {
-        self.watched[at] = Watched::new(metric, &self.settings);
-        self.normal.iter_mut().for_each(|normal| normal.forget(at));
+        self.watched[at] = Watched { metric, guard: Guard::default() };
+        self.paces.iter_mut().for_each(|pace| pace.forget(at));
     }
 
     /// Takes a metric out of the vector, from the next fit on.
@@ -180,10 +170,7 @@ impl Panel {
     /// Judges the row of `values` at `at`, one a metric. Changes nothing but `work`.
     pub fn assess(&self, at: Timestamp, values: &[Option<f64>], work: &mut Work) -> Verdict {
         self.look(at, values, work);
-        for detector in Detector::ALL {
-            let index = detector.index();
-            self.normal[index].surprise(&work.raw[index], &work.gated, &mut work.surprises[index]);
-        }
+        self.surprise(work);
         let kappa = self.budget.kappa();
         let knobs = Knobs {
             weights: self.settings.weights,
@@ -198,37 +185,37 @@ impl Panel {
         if let (true, Some(consensus)) = (is_suspicious(canonical.target.as_ref()), canonical.consensus) {
             verdict.metrics[consensus].flagged = true;
         }
-        verdict.evidence = vote::evidence(&std::array::from_fn(|d| work.surprises[d].target));
+        verdict.evidence = evidence(work);
         verdict
     }
 
     /// Raw scores, expectations and gates of a row.
     fn look(&self, at: Timestamp, values: &[Option<f64>], work: &mut Work) {
-        work.shapes.clear();
-        work.shapes.extend(self.watched.iter().zip(values).map(|(w, v)| w.recent.shape_with((*v)?)));
-        work.expectations.clear();
-        work.expectations
-            .extend(self.watched.iter().map(|w| [w.zscore.expectation(), w.esd.expectation(at)]));
-        work.gated.clear();
-        work.gated.extend(self.watched.iter().zip(values).zip(&work.expectations).map(
-            |((w, value), expectations)| {
-                let expected = narrowest(expectations, &self.settings.weights);
-                !matches!((value, expected), (Some(v), Some(e)) if w.metric.gate.passes(*v, e.expected))
-            },
-        ));
-        for (detector, which) in [(Detector::Zscore, 0), (Detector::SeasonalEsd, 1)] {
-            let distance =
-                |(value, e): (&Option<f64>, &[Option<Expectation>; 2])| Some(e[which]?.distance((*value)?));
-            let raw = &mut work.raw[detector.index()];
-            raw.metrics.clear();
-            raw.metrics.extend(values.iter().zip(&work.expectations).map(distance));
+        work.looks.resize_with(self.paces.len(), Default::default);
+        for (pace, look) in self.paces.iter().zip(&mut work.looks) {
+            pace.look(at, values, self.width, look);
         }
-        let raw = &mut work.raw[Detector::IsolationForest.index()];
-        raw.metrics.clear();
-        raw.vector = None;
-        raw.shares.clear();
-        if let Some(forest) = &self.forest {
-            forest.model.score(&work.shapes[..self.width], raw);
+        work.gated.clear();
+        let expected = |at: usize| narrowest(&work.looks[0].expectations[at], &self.settings.weights);
+        work.gated.extend(values.iter().zip(&self.watched).enumerate().map(|(at, (value, watched))| {
+            let passes = |(value, expected)| watched.metric.gate.passes(value, expected);
+            !value.zip(expected(at).map(|e| e.expected)).is_some_and(passes)
+        }));
+    }
+
+    /// From raw scores to what each detector is surprised by.
+    fn surprise(&self, work: &mut Work) {
+        for (pace, look) in self.paces.iter().zip(&mut work.looks) {
+            pace.surprise(&work.gated, look);
+        }
+        for detector in Detector::ALL {
+            let looks = work.looks.iter().zip(self.paces.iter().map(|pace| &pace.weights));
+            opinion::combine(detector, looks, self.watched.len(), &mut work.surprises[detector.index()]);
+        }
+        work.deviations.clear();
+        for metric in 0..self.watched.len() {
+            let looks = work.looks.iter().zip(self.paces.iter().map(|pace| &pace.normal));
+            work.deviations.push(opinion::deviations(looks, metric));
         }
     }
 
@@ -241,16 +228,16 @@ impl Panel {
         let metrics: Vec<_> = (0..self.watched.len())
             .map(|metric| {
                 let own = Detector::ALL
-                    .map(|d| share(target[d.index()], &work.surprises[d.index()].metrics, metric));
+                    .map(|d| opinion::share(target[d.index()], &work.surprises[d.index()].metrics, metric));
                 let judged = own.iter().any(Option::is_some);
-                let own = if judged { fill(own, &target) } else { own };
-                let assessment = vote::assess(own, &deviations(work, metric), &weights);
+                let own = if judged { opinion::fill(own, &target) } else { own };
+                let assessment = vote::assess(own, &work.deviations[metric], &weights);
                 let band = self.band(work, metric);
                 MetricVerdict { assessment, band, flagged: false }
             })
             .collect();
         let consensus = self.consensus(&metrics);
-        let deviations = consensus.map(|metric| deviations(work, metric)).unwrap_or_default();
+        let deviations = consensus.map(|metric| work.deviations[metric]).unwrap_or_default();
         let has_value = metrics.iter().any(|metric| metric.assessment.is_some());
         let target = if has_value { vote::assess(target, &deviations, &weights) } else { None };
         Verdict { target, consensus, metrics, evidence: 0.0 }
@@ -273,7 +260,7 @@ impl Panel {
     }
 
     fn band(&self, work: &Work, metric: usize) -> Option<Band> {
-        let expectation = narrowest(&work.expectations[metric], &self.settings.weights)?;
+        let expectation = narrowest(&work.looks[0].expectations[metric], &self.settings.weights)?;
         let gate = &self.watched[metric].metric.gate;
         let reach = (self.settings.zscore_threshold * expectation.scale).max(gate.min_deviation);
         let expected = expectation.expected;
@@ -294,99 +281,66 @@ impl Panel {
         let mut adapted = Vec::new();
         work.learn.clear();
         for (metric, watched) in self.watched.iter_mut().enumerate() {
-            let Some(value) = values[metric] else {
+            if values[metric].is_none() {
                 work.learn.push(true);
                 continue;
-            };
-            watched.recent.push(at, value);
+            }
             let flagged = verdict.metrics[metric].flagged || in_incident[metric];
             let learning = watched.guard.decide(at, flagged, adapt_after);
             work.learn.push(learning == Learning::Learn);
-            match learning {
-                Learning::Learn => watched.learn(at, value),
-                Learning::Withhold => {}
-                Learning::Adapt { since } => {
-                    watched.adapt(since);
-                    adapted.push(metric);
-                }
+            if let Learning::Adapt { since } = learning {
+                adapted.push((metric, since));
             }
         }
+        self.take_in(at, values, work);
         self.absorb(at, values, work, verdict);
-        if !adapted.is_empty() {
-            self.next_fit = self.memory.rows() + FIRST_FIT;
+        for (metric, since) in &adapted {
+            self.paces.iter_mut().for_each(|pace| pace.adapt(*metric, *since));
+            self.due.isolation = self.memory.rows() + FIRST_FIT;
         }
-        adapted
+        adapted.into_iter().map(|(metric, _)| metric).collect()
+    }
+
+    fn take_in(&mut self, at: Timestamp, values: &[Option<f64>], work: &Work) {
+        for (pace, look) in self.paces.iter_mut().zip(&work.looks) {
+            pace.learn(at, values, look, &work.learn);
+        }
     }
 
     fn absorb(&mut self, at: Timestamp, values: &[Option<f64>], work: &Work, verdict: &Verdict) {
-        for (normal, raw) in self.normal.iter_mut().zip(&work.raw) {
-            normal.absorb(raw, &work.learn);
+        for (pace, look) in self.paces.iter_mut().zip(&work.looks) {
+            pace.absorb(look, &work.learn);
         }
-        let learned = values.iter().zip(&work.learn).map(|(value, learn)| value.filter(|_| *learn));
+        let known = &values[..self.width];
+        let learned = known.iter().zip(&work.learn).map(|(value, learn)| value.filter(|_| *learn));
         self.memory.learn_values(at, learned);
-        let shapes = &work.shapes[..self.width];
-        if work.learn.iter().all(|learn| *learn) && shapes.iter().any(Option::is_some) {
-            self.memory.learn_row(at, shapes);
+        if work.learn.iter().all(|learn| *learn) && known.iter().any(Option::is_some) {
+            self.memory.learn_row(at, known);
             self.budget.absorb(verdict.evidence);
-        }
-    }
-
-    /// A fit that should be run now, if one is due.
-    pub fn due(&mut self) -> Option<Task> {
-        if self.settings.weights[Detector::IsolationForest.index()] > 0.0
-            && self.memory.rows() >= self.next_fit
-        {
-            let rows = self.memory.rows();
-            self.next_fit = rows + rows.min(REFIT);
-            let in_vector = self.watched[..self.width].iter().map(|w| w.metric.in_vector).collect();
-            let recipe = Recipe { in_vector, params: self.settings.isolation };
-            return Some(Task::Isolation(self.memory.freeze(), recipe));
-        }
-        if self.settings.weights[Detector::SeasonalEsd.index()] > 0.0
-            && self.memory.tier_rows() >= self.next_season
-        {
-            let rows = self.memory.tier_rows();
-            self.next_season = rows + rows.min(HALF_DAY);
-            return Some(Task::Seasons(self.memory.freeze_tier(), self.settings.period.clone()));
-        }
-        None
-    }
-
-    /// Takes up what a fit has yielded.
-    pub fn install(&mut self, model: Model) {
-        match model {
-            Model::Isolation(None, _) => {}
-            Model::Isolation(Some(model), at) => {
-                self.calibrate_forest(&model, at);
-                self.forest = Some(Fitted { model: *model, at });
-            }
-            Model::Seasons(seasons) => {
-                for (watched, season) in self.watched.iter_mut().zip(seasons) {
-                    watched.esd.reseason(season);
-                }
-            }
-        }
-    }
-
-    /// Scores the rows that came after those the forest was grown on: its scores of normal data it has not seen.
-    fn calibrate_forest(&mut self, model: &Isolation, since: Timestamp) {
-        let rows = self.memory.freeze().after(since);
-        let normal = &mut self.normal[Detector::IsolationForest.index()];
-        let mut raw = Raw::default();
-        for row in 0..rows.len() {
-            model.score(rows.row(row), &mut raw);
-            normal.absorb(&raw, &vec![true; rows.width]);
+        } else {
+            self.budget.pass_over();
         }
     }
 
     /// What was before a gap in time is no shape to compare with.
     pub fn gap(&mut self) {
-        self.watched.iter_mut().for_each(|watched| watched.recent.clear());
+        self.paces.iter_mut().for_each(Pace::gap);
+        self.budget.pass_over();
+    }
+
+    fn is_on(&self, detector: Detector) -> bool {
+        self.settings.weights[detector.index()] > 0.0
     }
 
     /// Whether a detector votes.
     pub fn is_ready(&self, detector: Detector) -> bool {
-        self.settings.weights[detector.index()] > 0.0 && self.normal[detector.index()].is_ready()
+        let part = match detector {
+            Detector::IsolationForest => Part::Isolation,
+            Detector::LstmAutoencoder => Part::Lstm,
+            Detector::Zscore => Part::Z,
+            Detector::SeasonalEsd => Part::Esd,
+        };
+        self.is_on(detector) && self.paces[0].normal[part.index()].is_ready()
     }
 
     /// What a detector waits for, while it does not vote.
@@ -394,19 +348,22 @@ impl Panel {
         if self.is_ready(detector) {
             return None;
         }
-        let values = self.watched.iter().map(|w| w.zscore.len()).max().unwrap_or(0);
+        let rows = self.memory.rows();
         Some(match detector {
-            Detector::IsolationForest => format!("{} of {} rows", self.memory.rows(), 2 * FIRST_FIT),
-            Detector::LstmAutoencoder => "a trained model".to_owned(),
+            Detector::IsolationForest => format!("{rows} of {} rows", 2 * FIRST_FIT),
+            Detector::LstmAutoencoder => {
+                let first = Due::first(&self.settings).lstm;
+                if rows < first { format!("{rows} of {first} rows") } else { "its first fit".to_owned() }
+            }
             Detector::Zscore | Detector::SeasonalEsd => {
-                format!("{values} of {} values", 2 * super::zscore::FEWEST)
+                format!("{} of {} values", self.paces[0].values(), 2 * super::zscore::FEWEST)
             }
         })
     }
 
-    /// The newest row the forest has learned from.
-    pub fn trained_at(&self) -> Option<Timestamp> {
-        self.forest.as_ref().map(|fitted| fitted.at)
+    /// The newest row a detector's model has learned from.
+    pub fn trained_at(&self, detector: Detector) -> Option<Timestamp> {
+        self.trained_at[detector.index()]
     }
 
     /// The evidence that is at the budget level now.
@@ -415,26 +372,31 @@ impl Panel {
     }
 }
 
-impl Watched {
-    fn new(metric: Metric, settings: &Settings) -> Self {
-        Self {
-            metric,
-            recent: Recent::default(),
-            zscore: Rolling::new(settings.zscore_window),
-            esd: SeasonalEsd::new(settings.max_anomalies),
-            guard: Guard::default(),
-        }
+/// One pace, or two where five minutes have several checks. A part that would look twice at the same then weighs for both.
+fn paces(settings: &Settings, width: usize) -> Vec<Pace> {
+    let smoothing = (SLOW.as_secs_f64() / settings.interval.as_secs_f64().max(1e-3)).round() as usize;
+    let quick = Part::ALL.map(|part| part.weights().0);
+    let slow = Part::ALL.map(|part| part.weights().1);
+    let pace = |smoothing, weights| Pace::new(cut(settings, smoothing), weights, width);
+    if smoothing > 1 {
+        vec![pace(1, quick), pace(smoothing, slow)]
+    } else {
+        vec![pace(1, std::array::from_fn(|part| quick[part] + slow[part]))]
     }
+}
 
-    fn learn(&mut self, at: Timestamp, value: f64) {
-        self.zscore.learn(value);
-        self.esd.learn(at, value);
+fn cut(settings: &Settings, smoothing: usize) -> Cut {
+    Cut {
+        smoothing,
+        window: settings.zscore_window,
+        max_anomalies: settings.max_anomalies,
+        steps: settings.lstm.steps,
+        interval: settings.interval,
     }
+}
 
-    fn adapt(&mut self, since: Timestamp) {
-        self.zscore.adapt(self.recent.since(since).map(|(_, value)| value));
-        self.esd.adapt(self.recent.since(since));
-    }
+fn evidence(work: &Work) -> f64 {
+    vote::evidence(&std::array::from_fn(|d| work.surprises[d].target))
 }
 
 /// Score from which on a value is not learned, though it opens no incident yet: a fault that sets in over some checks

@@ -4,8 +4,9 @@
 //! at long periods; then robust STL (Cleveland et al. 1990, by stlrs in f64); the season is kept only where it
 //! explains a good part of what the trend leaves. The profile is the median over the periods seen, by phase.
 
-use std::sync::Arc;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use super::robust;
 use crate::series::Timestamp;
@@ -20,17 +21,25 @@ const SHORTEST: usize = 8;
 const REFINE: f64 = 0.35;
 
 /// The shape of one period: what to add to the level at each phase.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Season {
     origin: Timestamp,
     step: Duration,
-    profile: Arc<[f64]>,
+    profile: Vec<f64>,
+    /// A longer one, in what this one leaves.
+    beside: Option<Box<Season>>,
 }
 
 impl Season {
     /// A season whose phase is 0 at `origin` and that has one value for each `step`.
     pub fn new(origin: Timestamp, step: Duration, profile: Vec<f64>) -> Self {
-        Self { origin, step, profile: profile.into() }
+        Self { origin, step, profile, beside: None }
+    }
+
+    /// The same with a longer one beside it.
+    #[must_use]
+    pub fn beside(self, longer: Self) -> Self {
+        Self { beside: Some(Box::new(longer)), ..self }
     }
 
     /// Length of one period.
@@ -46,7 +55,7 @@ impl Season {
         let phase = (offset / step) as usize;
         let share = (offset % step) as f64 / step as f64;
         let (here, next) = (self.profile[phase], self.profile[(phase + 1) % n]);
-        here + share * (next - here)
+        here + share * (next - here) + self.beside.as_ref().map_or(0.0, |longer| longer.at(at))
     }
 }
 

@@ -4,10 +4,14 @@
 //! known so far ([`super::season`]), and each new value is judged against the residuals of the newest normal values,
 //! cleaned of outliers by the generalised ESD test. Without a season the residual is the value itself.
 //!
-//! Units: the metric's. Cost: one ESD test over the window for each value learned.
+//! The residuals are of the last day, thinned evenly where it has more values than the window: a level that follows
+//! within minutes would follow an incident as well.
+//!
+//! Units: the metric's. Cost: one ESD test over the window for each residual kept, O(1) amortised a value.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::esd;
 use super::robust::SortedWindow;
@@ -16,7 +20,9 @@ use super::zscore::{Expectation, FEWEST};
 use crate::series::Timestamp;
 
 /// Residuals the test looks at.
-const WINDOW: usize = 240;
+const WINDOW: usize = 288;
+/// Time they span, once it has been watched for as long.
+const SPAN: Duration = Duration::from_hours(24);
 
 /// The seasonal residuals of one metric.
 #[derive(Clone, Debug)]
@@ -24,6 +30,10 @@ pub struct SeasonalEsd {
     /// Share of the window that may be outliers.
     max_outliers: f64,
     values: VecDeque<(Timestamp, f64)>,
+    /// One value in so many is kept; at most one in `thinnest`.
+    stride: usize,
+    thinnest: usize,
+    passed: usize,
     residuals: SortedWindow,
     season: Option<Arc<Season>>,
     /// Of the residuals, without the season.
@@ -31,9 +41,14 @@ pub struct SeasonalEsd {
 }
 
 impl SeasonalEsd {
-    /// A detector that takes at most `max_anomalies` percent of its window for outliers.
-    pub fn new(max_anomalies: f64) -> Self {
+    /// A detector that takes at most `max_anomalies` percent of its window for outliers, and sees a value each
+    /// `interval`.
+    pub fn new(max_anomalies: f64, interval: Duration) -> Self {
+        let thinnest = SPAN.as_secs_f64() / interval.as_secs_f64().max(1e-3) / WINDOW as f64;
         Self {
+            stride: 1,
+            thinnest: (thinnest.round() as usize).max(1),
+            passed: 0,
             max_outliers: max_anomalies / 100.0,
             values: VecDeque::with_capacity(WINDOW),
             residuals: SortedWindow::new(WINDOW),
@@ -54,12 +69,32 @@ impl SeasonalEsd {
 
     /// Takes in a normal value.
     pub fn learn(&mut self, at: Timestamp, value: f64) {
+        self.passed += 1;
+        if self.passed < self.stride {
+            return;
+        }
+        self.passed = 0;
         if self.values.len() == WINDOW {
-            self.values.pop_front();
+            self.make_room();
         }
         self.values.push_back((at, value));
         self.residuals.push(value - self.seasonal(at));
         self.relevel();
+    }
+
+    /// A full window is thinned by half as long as that may be; then the oldest leaves.
+    fn make_room(&mut self) {
+        if self.stride >= self.thinnest {
+            self.values.pop_front();
+            return;
+        }
+        self.stride = (2 * self.stride).min(self.thinnest);
+        let mut at = 0;
+        self.values.retain(|_| {
+            at += 1;
+            at % 2 == 0
+        });
+        self.reread();
     }
 
     fn relevel(&mut self) {
@@ -73,18 +108,23 @@ impl SeasonalEsd {
     /// Takes up another season, or none, and reads the window anew by it.
     pub fn reseason(&mut self, season: Option<Arc<Season>>) {
         self.season = season;
+        self.reread();
+        self.relevel();
+    }
+
+    fn reread(&mut self) {
         self.residuals.clear();
         for at in 0..self.values.len() {
             let (at, value) = self.values[at];
             self.residuals.push(value - self.seasonal(at));
         }
-        self.relevel();
     }
 
     /// Starts over from `values`: the level that proved to be the new normal.
     pub fn adapt(&mut self, values: impl Iterator<Item = (Timestamp, f64)>) {
         self.values.clear();
         self.residuals.clear();
+        (self.stride, self.passed) = (1, 0);
         values.for_each(|(at, value)| self.learn(at, value));
     }
 
@@ -103,7 +143,7 @@ mod tests {
     }
 
     fn filled(values: impl Iterator<Item = f64>) -> SeasonalEsd {
-        let mut esd = SeasonalEsd::new(10.0);
+        let mut esd = SeasonalEsd::new(10.0, Duration::from_mins(5));
         values.enumerate().for_each(|(i, v)| esd.learn(at(i as i64), v));
         esd
     }

@@ -42,6 +42,12 @@ impl Recent {
         self.values.iter().copied().filter(move |(at, _)| *at >= since)
     }
 
+    /// The value `n` values ago, the newest being one ago.
+    pub fn back(&self, n: usize) -> Option<f64> {
+        let at = self.values.len().checked_sub(n)?;
+        self.values.get(at).map(|(_, value)| *value)
+    }
+
     /// The shape if `value` came next; `None` while there is too little to call it one.
     pub fn shape_with(&self, value: f64) -> Option<Shape> {
         if self.values.len() < FEWEST {

@@ -5,6 +5,10 @@
 //! their dependence. Beside it stands the most surprised metric alone, corrected for their number (Bonferroni), so that
 //! a fault of one is not diluted by the calm of the others.
 
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
 use super::calibrate::Calibration;
 
 /// Metrics that make the target's surprise.
@@ -21,6 +25,16 @@ pub struct Raw {
     pub shares: Vec<f64>,
 }
 
+impl Raw {
+    /// Says nothing about `width` metrics; the buffers stay.
+    pub fn clear(&mut self, width: usize) {
+        self.metrics.clear();
+        self.metrics.resize(width, None);
+        self.vector = None;
+        self.shares.clear();
+    }
+}
+
 /// Surprises of one detector for one row.
 #[derive(Clone, Debug, Default)]
 pub struct Surprise {
@@ -31,34 +45,37 @@ pub struct Surprise {
 }
 
 /// What normal rows score with one detector.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Normal {
+    interval: Duration,
     metrics: Vec<Calibration>,
     together: Calibration,
     vector: Calibration,
     /// Surprises of the row being absorbed; kept for its buffer.
+    #[serde(skip)]
     told: Vec<Option<f64>>,
 }
 
 impl Normal {
-    /// Nothing known about `width` metrics.
-    pub fn new(width: usize) -> Self {
+    /// Nothing known about `width` metrics, scored each `interval`.
+    pub fn new(width: usize, interval: Duration) -> Self {
         Self {
-            metrics: vec![Calibration::default(); width],
-            together: Calibration::default(),
-            vector: Calibration::default(),
+            interval,
+            metrics: vec![Calibration::new(interval); width],
+            together: Calibration::new(interval),
+            vector: Calibration::new(interval),
             told: Vec::with_capacity(width),
         }
     }
 
     /// Takes up a further metric, at the end.
     pub fn add(&mut self) {
-        self.metrics.push(Calibration::default());
+        self.metrics.push(Calibration::new(self.interval));
     }
 
     /// Forgets what was known about a metric.
     pub fn forget(&mut self, metric: usize) {
-        self.metrics[metric] = Calibration::default();
+        self.metrics[metric] = Calibration::new(self.interval);
     }
 
     /// How surprising `raw` is; metrics that `gated` holds back surprise by 0.
@@ -105,6 +122,24 @@ impl Normal {
         if learn.iter().all(|learn| *learn) {
             self.absorb_target(raw);
         }
+    }
+
+    /// Takes in many rows, all normal. Metrics come first, so that the target is calibrated on what they say in the end.
+    pub fn absorb_all<'a>(&mut self, rows: impl Iterator<Item = &'a Raw> + Clone) {
+        for raw in rows.clone() {
+            for (score, calibration) in raw.metrics.iter().zip(&mut self.metrics) {
+                score.iter().for_each(|score| calibration.absorb(*score));
+            }
+        }
+        self.metrics.iter_mut().for_each(Calibration::settle);
+        rows.for_each(|raw| self.absorb_target(raw));
+        self.together.settle();
+        self.vector.settle();
+    }
+
+    /// The raw score that half of a metric's normal values exceed.
+    pub fn median(&self, metric: usize) -> Option<f64> {
+        self.metrics.get(metric)?.median()
     }
 
     fn absorb_target(&mut self, raw: &Raw) {
@@ -163,7 +198,7 @@ mod tests {
 
     fn normal(width: usize, rows: usize) -> Normal {
         let mut random = rand_pcg::Pcg64Mcg::new(3);
-        let mut normal = Normal::new(width);
+        let mut normal = Normal::new(width, Duration::from_secs(10));
         for _ in 0..rows {
             let scores: Vec<f64> =
                 (0..width).map(|_| f64::from(random.next_u32()) / f64::from(u32::MAX)).collect();
@@ -199,7 +234,7 @@ mod tests {
     #[test]
     fn before_the_second_fit_the_target_is_never_surer_than_its_surest_metric() {
         let mut normal = normal(4, 16);
-        normal.together = Calibration::default();
+        normal.together = Calibration::new(Duration::from_secs(10));
         let told = surprise(&normal, &raw(&[9.0, 0.1, 0.1, 0.1]), &[false; 4]);
         assert!(told.target < told.metrics[0]);
         assert!(told.target > Some(1.0));
@@ -213,7 +248,7 @@ mod tests {
 
     #[test]
     fn nothing_is_told_before_anything_is_known() {
-        let told = surprise(&Normal::new(2), &raw(&[1.0, 1.0]), &[false; 2]);
+        let told = surprise(&Normal::new(2, Duration::from_secs(10)), &raw(&[1.0, 1.0]), &[false; 2]);
         assert_eq!((told.metrics, told.target), (vec![None, None], None));
     }
 

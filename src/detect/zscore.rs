@@ -29,6 +29,12 @@ impl Expectation {
         ((value - self.expected).abs() / self.scale).min(CAP)
     }
 
+    /// The same with a scale of at least `floor`.
+    #[must_use]
+    pub fn floored(self, floor: f64) -> Self {
+        Self { scale: self.scale.max(floor), ..self }
+    }
+
     /// From ascending residuals around `offset`. The scale has two floors: half the mean absolute deviation, for
     /// values of which most are equal, and a thousandth of the level, below which nobody measures.
     pub(super) fn of(sorted: &[f64], offset: f64) -> Option<Self> {

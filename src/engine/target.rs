@@ -1,13 +1,14 @@
 //! One target: its window, its signals, its panel, its incidents.
 
-use std::collections::{HashMap, VecDeque};
+mod show;
+
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::snapshot::{Detection, DetectorStatus, MetricSnapshot, TargetSnapshot};
-use super::{Change, Fit, Health, Setup, TargetSetup};
-use crate::detect::fits::{Model, Task};
+use super::{Change, Fit, Health, Judgement, Setup, TargetSetup, Teaching};
+use crate::detect::fits::{GAP, Model, Task};
 use crate::detect::panel::{Metric, Panel, Verdict, Work};
-use crate::detect::verdict::{Assessment, Detector, Severity};
+use crate::detect::verdict::Detector;
 use crate::detect::vote::CANONICAL_THRESHOLD;
 use crate::incident::machine::{Check, Machine, Reading, Transition};
 use crate::incident::{Incident, Reason};
@@ -17,8 +18,6 @@ use crate::window::Window;
 
 /// Checks between asking for a fit and its effect.
 const FIT_DELAY: u64 = 30;
-/// A jump forward of more intervals than this is a gap in time.
-const GAP: u32 = 4;
 /// A step back of wall time up to this is waited out; a longer one restarts the window.
 const STEP_BACK: Duration = Duration::from_mins(2);
 
@@ -151,6 +150,36 @@ impl Target {
         let adapted = self.panel.learn(at, &self.values, &mut self.work, &self.verdict, &in_incident);
         for slot in adapted {
             changes.extend(self.end(slot, at, Reason::Adapted));
+        }
+    }
+
+    /// Goes through data that are known to be normal.
+    pub(super) fn teach(&mut self, teaching: Teaching, setup: &Setup) {
+        match teaching {
+            Teaching::Row(at, lesson) => {
+                if self.last_tick.is_some_and(|last| at.since(last) > setup.interval * GAP) {
+                    self.panel.gap();
+                }
+                self.last_tick = Some(at);
+                self.read(at, setup);
+                self.panel.teach(at, &self.values, lesson, &mut self.work);
+            }
+            Teaching::Equip(model) => self.panel.install(model),
+            Teaching::Done => self.panel.graduate(&mut self.work),
+        }
+    }
+
+    pub(super) fn courses(&mut self) -> Vec<Task> {
+        self.panel.courses()
+    }
+
+    pub(super) fn judgement(&self, setup: &Setup) -> Judgement<'_> {
+        let anomalous = self.verdict.target.filter(|target| target.score > setup.detection.threshold);
+        Judgement {
+            verdict: &self.verdict,
+            consensus: self.verdict.consensus.map(|slot| &self.slots[slot].labels),
+            severity: anomalous.map(|target| setup.severities.of(&target)),
+            firing: self.firing().map(Incident::severity).max(),
         }
     }
 
@@ -366,103 +395,6 @@ impl Target {
 
     pub(super) fn is_ready(&self, detector: Detector) -> bool {
         self.panel.is_ready(detector)
-    }
-
-    /// Judges the current values, or those in `posted` over them.
-    pub(super) fn detect(
-        &self,
-        setup: &Setup,
-        posted: Option<&HashMap<String, f64>>,
-    ) -> Result<Detection, String> {
-        let mut values = self.values.clone();
-        for (name, value) in posted.into_iter().flatten() {
-            let slot = self.slots.iter().position(|slot| slot.labels.get("metric_name") == Some(name));
-            let slot = slot.ok_or_else(|| format!("no signal is called {name:?}"))?;
-            values[slot] = Some(*value).filter(|v| v.is_finite());
-        }
-        let at = self.last_tick.ok_or("nothing has been scraped yet")?;
-        let mut work = Work::default();
-        let verdict = self.panel.assess(at, &values, &mut work);
-        let severity = verdict.target.map_or(Severity::Info, |target| setup.severities.of(&target));
-        Ok(Detection {
-            target: self.setup.labels.clone(),
-            at,
-            anomalous: verdict.target.is_some_and(|target| target.score > setup.detection.threshold),
-            severity,
-            consensus: verdict.consensus.map(|slot| self.slots[slot].labels.clone()),
-            assessment: verdict.target,
-            metrics: self
-                .slots
-                .iter()
-                .enumerate()
-                .map(|(at, slot)| {
-                    self.metric(
-                        slot,
-                        values[at],
-                        verdict.metrics[at].assessment,
-                        verdict.metrics[at].band,
-                        setup,
-                    )
-                })
-                .collect(),
-        })
-    }
-
-    fn metric(
-        &self,
-        slot: &Slot,
-        value: Option<f64>,
-        assessment: Option<Assessment>,
-        band: Option<crate::detect::verdict::Band>,
-        setup: &Setup,
-    ) -> MetricSnapshot {
-        let definition = &setup.signals[slot.signal].0;
-        MetricSnapshot {
-            labels: slot.labels.clone(),
-            unit: definition.unit.clone(),
-            value,
-            no_data: if value.is_none() { self.no_data[slot.signal].clone() } else { None },
-            band: band.filter(|_| value.is_some()),
-            assessment,
-            firing: slot.machine.firing().map(Incident::severity),
-            runbook_url: definition.runbook_url.clone(),
-        }
-    }
-
-    /// Everything there is to see of the target.
-    pub(super) fn show(&self, setup: &Setup, budget_used: f64) -> TargetSnapshot {
-        let verdict = |at: usize| self.verdict.metrics.get(at).copied().unwrap_or_default();
-        let metrics = self.slots.iter().enumerate().map(|(at, slot)| {
-            self.metric(slot, self.values[at], verdict(at).assessment, verdict(at).band, setup)
-        });
-        let weights = setup.detection.weights;
-        TargetSnapshot {
-            labels: self.setup.labels.clone(),
-            url: self.setup.url.clone(),
-            node_scope: self.setup.node_scope,
-            up: self.health.as_ref().map(|health| health.failure.is_none()),
-            failure: self.health.as_ref().and_then(|health| health.failure.clone()),
-            last_scrape: self.last_scrape,
-            samples: self.health.as_ref().map_or(0, |health| health.exposed as u64),
-            processed: self.processed,
-            rejected: self.rejected,
-            series: self.window.len(),
-            window_bytes: self.window.bytes(),
-            refused: self.window.refused() + self.dropped,
-            detectors: Detector::ALL.map(|detector| DetectorStatus {
-                detector,
-                enabled: weights[detector.index()] > 0.0,
-                weight: weights[detector.index()],
-                ready: self.panel.is_ready(detector),
-                waiting_for: self.panel.waits_for(detector),
-                trained_at: self.panel.trained_at().filter(|_| detector == Detector::IsolationForest),
-                model_version: None,
-            }),
-            assessment: self.verdict.target,
-            consensus: self.verdict.consensus.map(|slot| self.slots[slot].labels.clone()),
-            budget_used,
-            metrics: metrics.collect(),
-        }
     }
 }
 

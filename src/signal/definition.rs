@@ -40,6 +40,18 @@ pub struct Definition {
 }
 
 impl Definition {
+    /// A signal of which nothing is known but its name.
+    pub fn plain(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            unit: String::new(),
+            direction: Direction::Both,
+            min_deviation: 0.0,
+            expr: name.to_owned(),
+            runbook_url: None,
+        }
+    }
+
     /// What matters about the signal.
     pub fn gate(&self) -> Gate {
         Gate {

@@ -106,7 +106,7 @@ fn step(engine: &mut Engine, batch: Batch) -> Duration {
     let step = engine.step(Event::Tick(0, at));
     let took = began.elapsed();
     for Fit { target, asked, what } in step.tasks {
-        engine.step(Event::Install(Fit { target, asked, what: what.run() }));
+        engine.step(Event::Install(Fit { target, asked, what: what.run(&mut || ()) }));
     }
     took
 }

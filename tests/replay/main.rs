@@ -42,7 +42,7 @@ fn feed(engine: &mut Engine, batch: Batch, confirms: bool) -> Vec<Happened> {
     engine.step(Event::Batch(0, batch, Some(health)));
     let step = engine.step(if confirms { Event::Confirm(0, at) } else { Event::Tick(0, at) });
     for Fit { target, asked, what } in step.tasks {
-        engine.step(Event::Install(Fit { target, asked, what: what.run() }));
+        engine.step(Event::Install(Fit { target, asked, what: what.run(&mut || ()) }));
     }
     let with_incident = step.changes.iter().filter(|change| change.incident.is_some());
     with_incident
@@ -91,50 +91,58 @@ fn a_day_of_an_idle_host_opens_at_most_one_incident() {
     }
 }
 
-/// Seconds from the fault to its incident, and from its end to the incident's; `None` where there was none in time.
-fn delays(interval: u64, seed: u64, fault: Fault, offset: f64) -> (Option<f64>, Option<f64>) {
-    let mut engine = Engine::new(setup(&config(interval)));
-    let (from, long) = (3 * HOUR as i64, 300.0);
-    let begin = from as f64 + offset;
-    let mut host = Host::new(seed).with(fault, begin, begin + long);
-    let happened = replay(&mut engine, &mut host, 0, from as u64 + 1200, interval);
-    let during =
-        happened.iter().filter(|h| h.at.seconds() - host::EPOCH >= begin && h.metric == fault.metric());
-    let fired = during.clone().find(|h| h.to == State::Firing).map(|h| h.at.seconds() - host::EPOCH - begin);
-    let ended =
-        during.clone().find(|h| h.to == State::Resolved).map(|h| h.at.seconds() - host::EPOCH - begin - long);
-    (fired, ended)
+/// Between the beginnings of two faults, and how long each lasts, in seconds.
+const BETWEEN: u64 = 1200;
+const LONG: f64 = 300.0;
+/// Beginnings tried within one interval.
+const OFFSETS: u64 = 6;
+
+/// Seconds from each beginning of the fault to its incident, and from its end to the incident's.
+fn delays(happened: &[Happened], fault: Fault, begins: &[f64]) -> Vec<(f64, f64)> {
+    let delay = |begin: &f64| {
+        let since = |h: &Happened| h.at.seconds() - host::EPOCH - begin;
+        let during = happened
+            .iter()
+            .filter(|h| h.metric == fault.metric() && (0.0..BETWEEN as f64).contains(&since(h)));
+        let first = |to: State| during.clone().find(|h| h.to == to).map(since);
+        let fired = first(State::Firing).unwrap_or_else(|| panic!("{fault:?} at {begin}: nothing fired"));
+        let ended = first(State::Resolved).unwrap_or_else(|| panic!("{fault:?} at {begin}: nothing ended"));
+        (fired, ended - LONG)
+    };
+    begins.iter().map(delay).collect()
 }
 
 #[test]
 fn a_step_is_an_incident_soon_and_until_its_end() {
-    for fault in [Fault::Cpu, Fault::Memory, Fault::Bandwidth] {
-        for (interval, most, most_median, most_clear) in [(1, 10.0, 10.0, 60.0), (10, 40.0, 20.0, 120.0)] {
-            let mut took = Vec::new();
-            for seed in 0..6 {
-                let offset = interval as f64 * (seed as f64 + 0.5) / 6.0;
-                let (fired, ended) = delays(interval, 100 + seed, fault, offset);
-                let fired = fired
-                    .unwrap_or_else(|| panic!("{fault:?} every {interval} s, seed {seed}: nothing fired"));
-                let ended = ended
-                    .unwrap_or_else(|| panic!("{fault:?} every {interval} s, seed {seed}: nothing ended"));
-                assert!(fired <= most, "{fault:?} every {interval} s, seed {seed}: fired after {fired} s");
-                assert!(
-                    (0.0..=most_clear).contains(&ended),
-                    "{fault:?} every {interval} s, seed {seed}: ended {ended} s after its end"
-                );
-                took.push(fired);
+    let faults = [Fault::Cpu, Fault::Memory, Fault::Bandwidth];
+    for (interval, most, most_median, most_clear) in [(1, 10.0, 10.0, 60.0), (10, 40.0, 20.0, 120.0)] {
+        let begin = |nth: u64| {
+            let offset = interval as f64 * ((nth % OFFSETS) as f64 + 0.5) / OFFSETS as f64;
+            (3 * HOUR + nth * BETWEEN) as f64 + offset
+        };
+        let mut host = Host::new(100 + interval);
+        for (kind, fault) in faults.iter().enumerate() {
+            for nth in 0..OFFSETS {
+                let begin = begin(kind as u64 * OFFSETS + nth);
+                host = host.with(*fault, begin, begin + LONG);
             }
+        }
+        let until = 3 * HOUR + faults.len() as u64 * OFFSETS * BETWEEN;
+        let happened = replay(&mut Engine::new(setup(&config(interval))), &mut host, 0, until, interval);
+        for (kind, fault) in faults.iter().enumerate() {
+            let begins: Vec<f64> = (0..OFFSETS).map(|nth| begin(kind as u64 * OFFSETS + nth)).collect();
+            let delays = delays(&happened, *fault, &begins);
+            let mut took: Vec<f64> = delays.iter().map(|(fired, _)| *fired).collect();
             took.sort_by(f64::total_cmp);
-            let median = took[took.len() / 2];
-            assert!(
-                median <= most_median,
-                "{fault:?} every {interval} s: half fired after {median} s or later"
-            );
             println!(
-                "{fault:?} every {interval} s: median {:.1} s, worst {:.1} s",
-                median,
-                took[took.len() - 1]
+                "{fault:?} every {interval} s: {took:?}, ended {:?}",
+                delays.iter().map(|d| d.1).collect::<Vec<_>>()
+            );
+            assert!(took[took.len() - 1] <= most, "{fault:?} every {interval} s: {took:?}");
+            assert!(took[took.len() / 2] <= most_median, "{fault:?} every {interval} s: {took:?}");
+            assert!(
+                delays.iter().all(|(_, ended)| (0.0..=most_clear).contains(ended)),
+                "{fault:?}: {delays:?}"
             );
         }
     }
@@ -161,19 +169,19 @@ fn turning_a_knob_to_quieter_never_adds_incidents() {
         turn(&mut config);
         let mut engine = Engine::new(setup(&config));
         let mut host = Host::new(21);
-        for (at, fault) in [(3, Fault::Cpu), (4, Fault::Memory), (5, Fault::Bandwidth), (7, Fault::Slight)] {
+        for (at, fault) in [(3, Fault::Cpu), (4, Fault::Memory), (5, Fault::Bandwidth), (6, Fault::Slight)] {
             host = host.with(fault, f64::from(at) * 3600.0, f64::from(at) * 3600.0 + 200.0);
         }
-        opened(&replay(&mut engine, &mut host, 0, 9 * HOUR, 10)).len()
+        opened(&replay(&mut engine, &mut host, 0, 7 * HOUR, 10)).len()
     };
-    let thresholds = [0.5, 0.6, 0.7, 0.8, 0.9, 0.99]
+    let thresholds = [0.5, 0.6, 0.8, 0.99]
         .map(|t| count(&|c: &mut Config| c.detector.ensemble_threshold = Ratio::new(t).unwrap()));
     assert!(thresholds.windows(2).all(|w| w[0] >= w[1]), "{thresholds:?}");
-    assert!(thresholds[1] >= 3 && thresholds[5] < thresholds[1], "{thresholds:?}");
-    let sigmas = [3.0, 5.0, 20.0, 200.0].map(|t| count(&|c: &mut Config| c.detector.zscore.threshold = t));
+    assert!(thresholds[1] >= 3 && thresholds[3] < thresholds[1], "{thresholds:?}");
+    let sigmas = [3.0, 20.0, 200.0].map(|t| count(&|c: &mut Config| c.detector.zscore.threshold = t));
     assert!(sigmas.windows(2).all(|w| w[0] >= w[1]), "{sigmas:?}");
-    let shares = [0.01, 0.001, 1e-6, 1e-12]
-        .map(|t| count(&|c: &mut Config| c.detector.isolation_forest.contamination = t));
+    let shares =
+        [0.01, 1e-6, 1e-12].map(|t| count(&|c: &mut Config| c.detector.isolation_forest.contamination = t));
     assert!(shares.windows(2).all(|w| w[0] >= w[1]), "{shares:?}");
 }
 

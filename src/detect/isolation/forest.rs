@@ -2,6 +2,7 @@
 
 use rand_core::Rng;
 use rand_pcg::Pcg64Mcg;
+use serde::{Deserialize, Serialize};
 
 use super::{FEATURES, Feature, Params, Shape};
 
@@ -10,7 +11,7 @@ const TRIES: usize = 2 * FEATURES;
 const EULER: f64 = 0.577_215_664_901_532_9;
 
 /// Trees of one metric.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Forest {
     nodes: Vec<Node>,
     roots: Vec<u32>,
@@ -18,11 +19,12 @@ pub struct Forest {
     usual_path: f64,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 enum Node {
     Split {
         feature: u8,
-        at: f64,
+        /// Narrow, because most of a model is these.
+        at: f32,
         left: u32,
         right: u32,
     },
@@ -37,7 +39,8 @@ impl Forest {
         let limit = (size as f64).log2().ceil() as usize;
         let mut forest = Self { nodes: Vec::new(), roots: Vec::new(), usual_path: usual_path(size) };
         for _ in 0..params.trees {
-            let mut sample: Vec<&Shape> = (0..size).map(|_| &shapes[below(random, shapes.len())]).collect();
+            let draw = |_| &shapes[below(random, shapes.len())];
+            let mut sample: Vec<&Shape> = (0..size).map(draw).collect();
             let root = forest.split(&mut sample, 0, limit, random);
             forest.roots.push(root);
         }
@@ -49,7 +52,7 @@ impl Forest {
         let Some((feature, at)) = chosen else {
             return self.add(Node::Leaf(depth as f64 + usual_path(sample.len())));
         };
-        let middle = partition(sample, feature, at);
+        let middle = partition(sample, feature, f64::from(at));
         let (low, high) = sample.split_at_mut(middle);
         let left = self.split(low, depth + 1, limit, random);
         let right = self.split(high, depth + 1, limit, random);
@@ -73,7 +76,7 @@ impl Forest {
             match self.nodes[at as usize] {
                 Node::Leaf(path) => return path,
                 Node::Split { feature, at: value, left, right } => {
-                    at = if shape[feature as usize] < value { left } else { right };
+                    at = if shape[feature as usize] < f64::from(value) { left } else { right };
                 }
             }
         }
@@ -81,7 +84,7 @@ impl Forest {
 }
 
 /// A random feature that is not constant in `sample`, and a random value within its range.
-fn choose(sample: &[&Shape], random: &mut Pcg64Mcg) -> Option<(Feature, f64)> {
+fn choose(sample: &[&Shape], random: &mut Pcg64Mcg) -> Option<(Feature, f32)> {
     if sample.len() < 2 {
         return None;
     }
@@ -89,9 +92,9 @@ fn choose(sample: &[&Shape], random: &mut Pcg64Mcg) -> Option<(Feature, f64)> {
         let feature = below(random, FEATURES);
         let range = |(low, high): (f64, f64), s: &&Shape| (low.min(s[feature]), high.max(s[feature]));
         let (low, high) = sample.iter().fold((f64::INFINITY, f64::NEG_INFINITY), range);
-        let at = low + (high - low) * unit(random);
+        let at = (low + (high - low) * unit(random)) as f32;
         // Rounding must not put all of the sample on one side.
-        (low < at && at <= high).then_some((feature, at))
+        (low < f64::from(at) && f64::from(at) <= high).then_some((feature, at))
     })
 }
 

@@ -1,7 +1,8 @@
 //! From what a row surprised the detectors by to what each of them says of it.
 
-use super::super::shape::Shape;
-use super::super::surprise::{Raw, Surprise};
+use super::super::pace::Look;
+use super::super::part::Part;
+use super::super::surprise::{Normal, Surprise};
 use super::super::verdict::{Detector, PerDetector};
 use super::super::vote::{self, CANONICAL_WEIGHTS, Weights};
 use super::super::zscore::Expectation;
@@ -20,11 +21,12 @@ pub(super) const CANONICAL: Knobs =
 /// What was worked out about a row on the way to its verdict, for learning from it; buffers are reused.
 #[derive(Clone, Debug, Default)]
 pub struct Work {
-    pub(super) shapes: Vec<Option<Shape>>,
-    pub(super) expectations: Vec<[Option<Expectation>; 2]>,
+    /// One a pace.
+    pub(in super::super) looks: Vec<Look>,
     pub(super) gated: Vec<bool>,
-    pub(super) raw: [Raw; Detector::COUNT],
     pub(super) surprises: [Surprise; Detector::COUNT],
+    /// Distance from expected of each metric by each detector, in its sigmas.
+    pub(super) deviations: Vec<PerDetector<f64>>,
     pub(super) learn: Vec<bool>,
 }
 
@@ -48,10 +50,10 @@ pub(super) fn narrowest(expectations: &[Option<Expectation>; 2], weights: &Weigh
     enabled.min_by(|a, b| a.scale.total_cmp(&b.scale))
 }
 
-/// The largest raw score of a metric that is not gated.
-pub(super) fn furthest(work: &Work, detector: Detector) -> f64 {
-    let scores = work.raw[detector.index()].metrics.iter().zip(&work.gated);
-    scores.filter_map(|(score, gated)| score.filter(|_| !gated)).fold(0.0, f64::max)
+/// The largest deviation of a metric that is not gated.
+fn furthest(work: &Work, detector: Detector) -> f64 {
+    let open = work.deviations.iter().zip(&work.gated).filter(|(_, gated)| !**gated);
+    open.filter_map(|(deviations, _)| deviations[detector.index()]).fold(0.0, f64::max)
 }
 
 /// A metric's part of its detector's confidence in the target: proportional to its surprise, the most surprised one's
@@ -67,13 +69,65 @@ pub(super) fn fill(own: PerDetector<f64>, target: &PerDetector<f64>) -> PerDetec
     std::array::from_fn(|d| own[d].or(target[d].map(|_| 0.0)))
 }
 
-/// How far a metric is from expected, in each detector's sigmas.
-pub(super) fn deviations(work: &Work, metric: usize) -> PerDetector<f64> {
-    let distance = |d: Detector| work.raw[d.index()].metrics.get(metric).copied().flatten();
-    let forest = work.surprises[Detector::IsolationForest.index()].metrics.get(metric).copied().flatten();
-    let mut deviations = [None; Detector::COUNT];
-    deviations[Detector::IsolationForest.index()] = forest.map(vote::sigmas);
-    deviations[Detector::Zscore.index()] = distance(Detector::Zscore);
-    deviations[Detector::SeasonalEsd.index()] = distance(Detector::SeasonalEsd);
-    deviations
+/// A detector's surprise is the weighted mean of its parts', at every pace, of those that say anything. A row they do not
+/// see is not a calm one.
+pub(super) fn combine<'a>(
+    detector: Detector,
+    looks: impl Iterator<Item = (&'a Look, &'a [f64; Part::COUNT])>,
+    width: usize,
+    sum: &mut Surprise,
+) {
+    let mut target = (0.0, 0.0);
+    let mut metrics = vec![(0.0, 0.0); width];
+    for (look, weights) in looks {
+        for part in Part::ALL.into_iter().filter(|part| part.detector() == detector) {
+            let (surprise, weight) = (&look.surprises[part.index()], weights[part.index()]);
+            add(&mut target, surprise.target, weight);
+            metrics.iter_mut().zip(&surprise.metrics).for_each(|(sum, own)| add(sum, *own, weight));
+        }
+    }
+    sum.target = mean(target);
+    sum.metrics.clear();
+    sum.metrics.extend(metrics.into_iter().map(mean));
+}
+
+fn mean((sum, weight): (f64, f64)) -> Option<f64> {
+    (weight > 0.0).then(|| sum / weight)
+}
+
+fn add(sum: &mut (f64, f64), value: Option<f64>, weight: f64) {
+    if let Some(value) = value {
+        *sum = (sum.0 + weight * value, sum.1 + weight);
+    }
+}
+
+/// How far a metric is from expected, in each detector's sigmas: the furthest of its parts at either pace.
+pub(super) fn deviations<'a>(
+    looks: impl Iterator<Item = (&'a Look, &'a [Normal; Part::COUNT])>,
+    metric: usize,
+) -> PerDetector<f64> {
+    let mut furthest = [None; Detector::COUNT];
+    for (look, normal) in looks {
+        for part in Part::ALL {
+            let raw = look.raw[part.index()].metrics.get(metric).copied().flatten();
+            let sigmas = match part {
+                // It has no residual; its tail probability is told as one.
+                Part::Isolation => {
+                    look.surprises[part.index()].metrics.get(metric).copied().flatten().map(vote::sigmas)
+                }
+                // Its residuals are around 0, so their median is their MAD.
+                Part::Lstm => raw.zip(normal[part.index()].median(metric)).map(in_scales),
+                // A step is no distance from expected.
+                Part::ZStep => None,
+                Part::ZShort | Part::Z | Part::ZLong | Part::Esd => raw,
+            };
+            let most = &mut furthest[part.detector().index()];
+            *most = most.map_or(sigmas, |most: f64| Some(sigmas.map_or(most, |sigmas| most.max(sigmas))));
+        }
+    }
+    furthest
+}
+
+fn in_scales((error, median): (f64, f64)) -> f64 {
+    error / (super::super::robust::MAD_TO_SIGMA * median).max(1e-3)
 }

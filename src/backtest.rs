@@ -1,0 +1,187 @@
+//! A recording replayed through the very engine of `run`, in virtual time and causally.
+//!
+//! Each column is a signal of one target, each row a scrape and a check. Fits run at once and take effect thirty checks
+//! later, as they do in `run` when they come back in time.
+
+mod outcome;
+
+use std::time::{Duration, Instant};
+
+pub use outcome::{Figures, Outcome, Verdict};
+
+use crate::config::Config;
+use crate::dataset::Dataset;
+use crate::detect::panel::Lesson;
+use crate::engine::{Engine, Event, Fit, Health, Setup, TargetSetup, Teaching};
+use crate::series::{Batch, Labels, Origin, Sample, Timestamp};
+use crate::signal::{Definition, Macros, Plan};
+use crate::window::Limits;
+
+/// How a recording is replayed.
+#[derive(Clone, Debug)]
+pub struct Replay {
+    /// The detectors and incidents; its signals are replaced by the recording's columns, where none has a column's name.
+    pub config: Config,
+    /// Time between checks.
+    pub interval: Duration,
+    /// The first rows, which are known to be normal and fit on.
+    pub train_rows: usize,
+}
+
+/// Share of the training rows that models are fitted on; the rest calibrates them.
+const STUDIED: f64 = 0.7;
+/// Raw rows kept: nothing looks further back than a row.
+const RAW: usize = 16;
+
+impl Replay {
+    /// Replays `data`. `progress` is told how many of how many rows are done.
+    pub fn run(&self, data: &Dataset, progress: &mut dyn FnMut(usize, usize)) -> Outcome {
+        let mut stage = Stage::new(self, data);
+        let began = Instant::now();
+        let train = self.train_rows.min(data.len());
+        stage.train(train, began);
+        let mut row = train;
+        while row < data.len() {
+            row = stage.judge(row);
+            if row % 256 < 2 {
+                progress(row, data.len());
+            }
+        }
+        progress(data.len(), data.len());
+        let seconds = began.elapsed();
+        stage.outcome.figures(data, train, self.interval, seconds)
+    }
+}
+
+/// A replay under way.
+struct Stage<'a> {
+    data: &'a Dataset,
+    engine: Engine,
+    names: Vec<Labels>,
+    clock: Clock,
+    outcome: Outcome,
+}
+
+/// Virtual time: that of the recording, but never backward.
+struct Clock {
+    ahead: Duration,
+    last: Option<Timestamp>,
+}
+
+/// A recording that steps back is carried on by whole days, so that the time of day stays what it was.
+const DAY: Duration = Duration::from_hours(24);
+
+impl Clock {
+    /// The time at which a row of the recording's time `at` is judged.
+    fn tell(&mut self, at: Timestamp) -> Timestamp {
+        while self.last.is_some_and(|last| at + self.ahead <= last) {
+            self.ahead += DAY;
+        }
+        self.last = Some(at + self.ahead);
+        at + self.ahead
+    }
+}
+
+impl<'a> Stage<'a> {
+    fn new(replay: &Replay, data: &'a Dataset) -> Self {
+        let names = (0..data.metrics.len()).map(|at| Labels::new([("__name__", series(at).as_str())]));
+        Self {
+            names: names.collect(),
+            engine: Engine::new(setup(replay, data)),
+            clock: Clock { ahead: Duration::ZERO, last: None },
+            outcome: Outcome::new(data),
+            data,
+        }
+    }
+
+    fn train(&mut self, rows: usize, began: Instant) {
+        let studied = (rows as f64 * STUDIED) as usize;
+        let mut row = 0;
+        while row < studied {
+            row = self.teach(row, Lesson::Study);
+        }
+        for task in self.engine.courses(0) {
+            let model = task.run(&mut || ());
+            self.engine.step(Event::Teach(0, Teaching::Equip(model)));
+        }
+        self.outcome.fitting += began.elapsed();
+        while row < rows {
+            row = self.teach(row, Lesson::Rehearse);
+        }
+        if rows > 0 {
+            self.engine.step(Event::Teach(0, Teaching::Done));
+        }
+        self.outcome.untouched(rows);
+    }
+
+    fn teach(&mut self, row: usize, lesson: Lesson) -> usize {
+        let (at, next) = self.scrape(row);
+        self.engine.step(Event::Teach(0, Teaching::Row(at, lesson)));
+        next
+    }
+
+    /// Judges the row, or the last of those of the same time; says which comes next.
+    fn judge(&mut self, row: usize) -> usize {
+        let (at, next) = self.scrape(row);
+        let step = self.engine.step(Event::Tick(0, at));
+        for Fit { target, asked, what } in step.tasks {
+            let began = Instant::now();
+            let what = what.run(&mut || ());
+            self.outcome.fitting += began.elapsed();
+            self.engine.step(Event::Install(Fit { target, asked, what }));
+        }
+        if let Some(judgement) = self.engine.judgement(0) {
+            let verdict = Verdict::of(&judgement);
+            (row..next).for_each(|_| self.outcome.push(verdict.clone()));
+        }
+        next
+    }
+
+    /// Hands the last of the rows of one time to the engine, and says the time and which row comes next.
+    fn scrape(&mut self, row: usize) -> (Timestamp, usize) {
+        let written = self.data.times[row];
+        let same = self.data.times[row..].iter().take_while(|at| **at == written).count();
+        let last = row + same - 1;
+        let at = self.clock.tell(written);
+        let present = self.data.row(last).iter().zip(&self.names);
+        let samples: Vec<Sample> = present
+            .filter_map(|(value, labels)| Some(Sample { labels: labels.clone(), value: (*value)?, at: None }))
+            .collect();
+        let health = Health { exposed: samples.len(), ..Health::default() };
+        let batch = Batch { at, origin: Origin::Scrape, samples };
+        self.engine.step(Event::Batch(0, batch, Some(health)));
+        (at, last + 1)
+    }
+}
+
+/// Name of the series that carries a column: a column's own name need not be one.
+fn series(column: usize) -> String {
+    format!("column_{column}")
+}
+
+fn setup(replay: &Replay, data: &Dataset) -> Setup {
+    let config = &replay.config;
+    let macros = Macros { rate_interval: replay.interval * 4 };
+    let signal = |(at, name): (usize, &String)| {
+        let configured = config.signals.iter().find(|signal| signal.name == *name);
+        let definition = configured.cloned().unwrap_or_else(|| Definition::plain(name));
+        // A lone name always parses.
+        Some((definition, Plan::signal(&series(at), &macros).ok()?))
+    };
+    let mut detection = config.detector.settings(replay.interval, config.incident.r#for);
+    detection.remember = Some(replay.train_rows.max(2048));
+    Setup {
+        enabled: true,
+        interval: replay.interval,
+        signals: data.metrics.iter().enumerate().filter_map(signal).collect(),
+        targets: vec![TargetSetup {
+            labels: Labels::new([("instance", "backtest"), ("job", "backtest")]),
+            url: data.file.display().to_string(),
+            node_scope: true,
+        }],
+        limits: Limits { samples: RAW, bytes: usize::MAX },
+        detection,
+        severities: config.severity.clone(),
+        persistence: config.incident.persistence(),
+    }
+}

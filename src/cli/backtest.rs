@@ -1,0 +1,59 @@
+//! `backtest`: from a recording to scores.
+
+use std::path::Path;
+
+use super::progress::Progress;
+use super::{Backtest, Failed};
+use crate::backtest::Replay;
+use crate::config::{Config, Sources};
+use crate::dataset::{Columns, Dataset};
+
+/// Replays a recording and writes what was said of each row.
+#[expect(clippy::print_stdout, reason = "this is the command's output")]
+pub(super) fn backtest(args: &Backtest) -> Result<(), Failed> {
+    let config = configuration(args.config_file.as_deref())?;
+    let columns = Columns {
+        time: args.time_column.clone(),
+        label: args.label_column.clone(),
+        ignore: args.ignore_column.clone(),
+        refuse_labels: false,
+    };
+    let data = Dataset::read(&args.data, &columns).map_err(|bad| Failed::Running(bad.to_string()))?;
+    if args.strict {
+        data.strict().map_err(|bad| Failed::Running(bad.to_string()))?;
+    }
+    if args.train_rows > data.len() {
+        return Err(Failed::Asked(format!(
+            "--train-rows: {} is more than the {} rows of {}",
+            args.train_rows,
+            data.len(),
+            args.data.display()
+        )));
+    }
+    let interval =
+        args.interval.map(|span| span.0).or_else(|| data.interval()).unwrap_or(config.check_interval.0);
+    let mut progress = Progress::new("backtest");
+    let replay = Replay { config, interval, train_rows: args.train_rows };
+    let outcome = replay.run(&data, &mut |done, of| progress.tell(done, of));
+    drop(progress);
+    write(&args.output, &outcome.csv(&data))?;
+    let figures =
+        serde_json::to_string(&outcome.figures).map_err(|error| Failed::Running(error.to_string()))?;
+    println!("{figures}");
+    Ok(())
+}
+
+/// The configuration of a file, or the defaults; of the environment in either case.
+pub(super) fn configuration(file: Option<&Path>) -> Result<Config, Failed> {
+    let sources = Sources {
+        file: file.map(Path::to_owned),
+        environment: std::env::vars().collect(),
+        quick_start: false,
+    };
+    sources.load().map_err(|problems| Failed::Asked(problems.to_string()))
+}
+
+pub(super) fn write(file: &Path, text: &str) -> Result<(), Failed> {
+    std::fs::write(file, text)
+        .map_err(|error| Failed::Running(format!("{}: cannot be written: {error}", file.display())))
+}

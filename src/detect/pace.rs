@@ -1,0 +1,268 @@
+//! A target at one pace: the values as they come, or their trailing mean, and what each part makes of them.
+//!
+//! Short faults show in the values themselves, faint and lasting ones in the mean of five minutes.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Scorer;
+use super::isolation::{self, Isolation};
+use super::lstm::{self, Autoencoder, Course};
+use super::part::Part;
+use super::past::Trailing;
+use super::season::Season;
+use super::seasonal_esd::SeasonalEsd;
+use super::shape::{Recent, Shape};
+use super::surprise::{Normal, Raw, Surprise};
+use super::trend::Trend;
+use super::zscore::{Expectation, Rolling};
+use crate::series::Timestamp;
+
+/// Spans of the z-score's further parts, as multiples of its window.
+const SHORT: f64 = 0.2;
+const LONG: f64 = 10.0;
+const STEP: f64 = 3.6;
+/// A step is from so many values ago.
+const STEP_BACK: usize = 3;
+/// Least scale of a residual, of a metric's spread; and of a step.
+const FLOOR: f64 = 0.1;
+const STEP_FLOOR: f64 = 0.01;
+
+/// What a pace needs to know.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Cut {
+    /// Values the trailing mean is of; 1 for the values as they come.
+    pub(super) smoothing: usize,
+    /// Values in the z-score's window.
+    pub(super) window: usize,
+    /// Percent of the ESD window that may be outliers.
+    pub(super) max_anomalies: f64,
+    /// Rows of the LSTM's window.
+    pub(super) steps: usize,
+    /// Time between checks.
+    pub(super) interval: Duration,
+}
+
+/// A target at one pace.
+pub(super) struct Pace {
+    pub(super) cut: Cut,
+    pub(super) weights: [f64; Part::COUNT],
+    tracks: Vec<Track>,
+    course: VecDeque<Vec<Option<f64>>>,
+    pub(super) isolation: Option<Isolation>,
+    pub(super) lstm: Option<Autoencoder>,
+    pub(super) normal: [Normal; Part::COUNT],
+}
+
+/// What is known about one metric at this pace.
+struct Track {
+    mean: Trailing,
+    recent: Recent,
+    short: Trend,
+    z: Rolling,
+    long: Trend,
+    step: Trend,
+    esd: SeasonalEsd,
+    /// Root mean square distance of normal values; 0 before a fit has told.
+    spread: f64,
+}
+
+/// What a row looks like at one pace; buffers are reused.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Look {
+    values: Vec<Option<f64>>,
+    shapes: Vec<Option<Shape>>,
+    /// By the z-score's window, and by seasonal ESD.
+    pub(super) expectations: Vec<[Option<Expectation>; 2]>,
+    pub(super) raw: [Raw; Part::COUNT],
+    pub(super) surprises: [Surprise; Part::COUNT],
+    trees: isolation::Buffers,
+    network: lstm::Buffers,
+}
+
+impl Pace {
+    pub(super) fn new(cut: Cut, weights: [f64; Part::COUNT], width: usize) -> Self {
+        Self {
+            cut,
+            weights,
+            tracks: (0..width).map(|_| Track::new(&cut)).collect(),
+            course: VecDeque::with_capacity(cut.steps),
+            isolation: None,
+            lstm: None,
+            normal: std::array::from_fn(|_| Normal::new(width, cut.interval)),
+        }
+    }
+
+    /// Takes up a further metric, at the end.
+    pub(super) fn add(&mut self) {
+        self.tracks.push(Track::new(&self.cut));
+        self.normal.iter_mut().for_each(Normal::add);
+    }
+
+    /// Forgets everything about one metric.
+    pub(super) fn forget(&mut self, metric: usize) {
+        self.tracks[metric] = Track::new(&self.cut);
+        self.normal.iter_mut().for_each(|normal| normal.forget(metric));
+    }
+
+    /// Goes on by other windows; what the old ones held is read into them.
+    pub(super) fn recut(&mut self, cut: Cut) {
+        let before = std::mem::replace(&mut self.cut, cut);
+        if before.window == cut.window && before.max_anomalies == cut.max_anomalies {
+            return;
+        }
+        for track in &mut self.tracks {
+            let recent = std::mem::take(&mut track.recent);
+            *track = Track { recent, spread: track.spread, ..Track::new(&cut) };
+            track.adapt(Timestamp::from_millis(i64::MIN));
+        }
+    }
+
+    /// Raw scores and expectations of a row; `width` metrics of it, from the first on, are those that were there from
+    /// the beginning, which fitted models know.
+    pub(super) fn look(&self, at: Timestamp, values: &[Option<f64>], width: usize, look: &mut Look) {
+        look.values.clear();
+        look.values.extend(self.tracks.iter().zip(values).map(|(track, v)| v.map(|v| track.mean.with(v))));
+        look.shapes.clear();
+        look.expectations.clear();
+        look.raw.iter_mut().for_each(|raw| raw.clear(values.len()));
+        for (metric, (track, value)) in self.tracks.iter().zip(&look.values).enumerate() {
+            look.shapes.push(value.and_then(|value| track.recent.shape_with(value)));
+            look.expectations.push(track.expectations(at));
+            let Some(value) = *value else { continue };
+            for (part, distance) in track.distances(at, value) {
+                look.raw[part.index()].metrics[metric] = distance;
+            }
+        }
+        if let Some(isolation) = &self.isolation {
+            let raw = &mut look.raw[Part::Isolation.index()];
+            isolation.score(&look.shapes[..width], &mut look.trees, raw);
+            raw.metrics.resize(values.len(), None);
+        }
+        if let Some(lstm) = &self.lstm {
+            let course = Course { before: &self.course, last: &look.values };
+            lstm.score(course, &mut look.network, &mut look.raw[Part::Lstm.index()]);
+        }
+    }
+
+    /// What the raw scores surprise by.
+    pub(super) fn surprise(&self, gated: &[bool], look: &mut Look) {
+        for ((normal, raw), surprise) in self.normal.iter().zip(&look.raw).zip(&mut look.surprises) {
+            normal.surprise(raw, gated, surprise);
+        }
+    }
+
+    /// Takes in the row that `look` is of: its course always, as a baseline only the metrics that `learn` names.
+    pub(super) fn learn(&mut self, at: Timestamp, values: &[Option<f64>], look: &Look, learn: &[bool]) {
+        for (metric, track) in self.tracks.iter_mut().enumerate() {
+            let (Some(value), Some(smooth)) = (values[metric], look.values[metric]) else { continue };
+            if learn[metric] {
+                track.learn(at, smooth);
+            }
+            track.mean.push(value);
+            track.recent.push(at, smooth);
+        }
+        let mut row = if self.course.len() + 1 >= self.cut.steps.max(2) {
+            self.course.pop_front().unwrap_or_default()
+        } else {
+            Vec::new()
+        };
+        row.clone_from(&look.values);
+        self.course.push_back(row);
+    }
+
+    /// Takes in what the row that `look` is of scored.
+    pub(super) fn absorb(&mut self, look: &Look, learn: &[bool]) {
+        for (normal, raw) in self.normal.iter_mut().zip(&look.raw) {
+            normal.absorb(raw, learn);
+        }
+    }
+
+    /// A level held since then is the new normal of a metric.
+    pub(super) fn adapt(&mut self, metric: usize, since: Timestamp) {
+        self.tracks[metric].adapt(since);
+    }
+
+    /// What was before a gap in time is no course to go on with.
+    pub(super) fn gap(&mut self) {
+        self.course.clear();
+        for track in &mut self.tracks {
+            track.recent.clear();
+            track.mean.clear();
+        }
+    }
+
+    pub(super) fn reseason(&mut self, metric: usize, season: Option<Arc<Season>>) {
+        self.tracks[metric].esd.reseason(season);
+    }
+
+    pub(super) fn set_spread(&mut self, metric: usize, spread: f64) {
+        self.tracks[metric].spread = spread;
+    }
+
+    /// Values a metric's baseline rests on, of the metric that has most.
+    pub(super) fn values(&self) -> usize {
+        self.tracks.iter().map(|track| track.z.len()).max().unwrap_or(0)
+    }
+}
+
+impl Track {
+    fn new(cut: &Cut) -> Self {
+        let window = cut.window as f64;
+        Self {
+            mean: Trailing::new(cut.smoothing),
+            recent: Recent::default(),
+            short: Trend::new(window * SHORT),
+            z: Rolling::new(cut.window),
+            long: Trend::new(window * LONG),
+            step: Trend::new(window * STEP),
+            esd: SeasonalEsd::new(cut.max_anomalies, cut.interval),
+            spread: 0.0,
+        }
+    }
+
+    fn expectations(&self, at: Timestamp) -> [Option<Expectation>; 2] {
+        let floor = FLOOR * self.spread;
+        [self.z.expectation(), self.esd.expectation(at)].map(|e| e.map(|e| e.floored(floor)))
+    }
+
+    /// How far `value` is from what each part expects, in its scales.
+    fn distances(&self, at: Timestamp, value: f64) -> [(Part, Option<f64>); 5] {
+        let floor = FLOOR * self.spread;
+        let [z, esd] = self.expectations(at);
+        let from = |expectation: Option<Expectation>| expectation.map(|e| e.distance(value));
+        let step = self.recent.back(STEP_BACK).map(|before| (value - before) / STEP_BACK as f64);
+        let step_expected = self.step.expectation(STEP_FLOOR * self.spread);
+        [
+            (Part::ZShort, from(self.short.expectation(floor))),
+            (Part::Z, from(z)),
+            (Part::ZLong, from(self.long.expectation(floor))),
+            (Part::ZStep, step.and_then(|step| Some(step_expected?.distance(step)))),
+            (Part::Esd, from(esd)),
+        ]
+    }
+
+    fn learn(&mut self, at: Timestamp, value: f64) {
+        let floor = FLOOR * self.spread;
+        if let Some(before) = self.recent.back(STEP_BACK) {
+            self.step.learn((value - before) / STEP_BACK as f64, STEP_FLOOR * self.spread);
+        }
+        self.short.learn(value, floor);
+        self.long.learn(value, floor);
+        self.z.learn(value);
+        self.esd.learn(at, value);
+    }
+
+    fn adapt(&mut self, since: Timestamp) {
+        self.short.clear();
+        self.long.clear();
+        let floor = FLOOR * self.spread;
+        for (_, value) in self.recent.since(since) {
+            self.short.learn(value, floor);
+            self.long.learn(value, floor);
+        }
+        self.z.adapt(self.recent.since(since).map(|(_, value)| value));
+        self.esd.adapt(self.recent.since(since));
+    }
+}

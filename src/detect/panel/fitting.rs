@@ -1,0 +1,117 @@
+//! When models are fitted anew, on what, and how they are taken up.
+
+use super::super::fits::{Fitted, Model, Rows, Task};
+use super::super::pace::Pace;
+use super::super::part::Part;
+use super::super::surprise::Normal;
+use super::super::verdict::Detector;
+use super::super::{isolation, lstm};
+use super::{Panel, Settings};
+
+/// Rows at which the forest is first asked for; it takes effect thirty checks later, at sixty.
+pub(super) const FIRST_FIT: u64 = isolation::FEWEST as u64;
+/// Rows after which it is fitted anew at the latest.
+const REFIT: u64 = 4096;
+/// The same for the autoencoder, which costs seconds.
+const REFIT_LSTM: u64 = 16_384;
+/// Tier rows at which seasons are first looked for: four hours.
+const FIRST_SEASON: u64 = 48;
+/// Tier rows after which they are looked for anew at the latest: a day.
+const SEASON_AGAIN: u64 = 288;
+/// Rows, or rows of the tier, at which each fit is next asked for.
+pub(super) struct Due {
+    pub(super) isolation: u64,
+    pub(super) lstm: u64,
+    pub(super) seasons: u64,
+}
+
+impl Due {
+    pub(super) fn first(settings: &Settings) -> Self {
+        let windows = lstm::FEWEST_WINDOWS * settings.lstm.steps;
+        Self { isolation: FIRST_FIT, lstm: windows as u64, seasons: FIRST_SEASON }
+    }
+
+    /// Everything was fitted just now.
+    pub(super) fn rest(&mut self, rows: u64, tier_rows: u64) {
+        *self =
+            Self { isolation: rows + REFIT_LSTM, lstm: rows + REFIT_LSTM, seasons: tier_rows + SEASON_AGAIN };
+    }
+}
+
+impl Panel {
+    /// A fit that should be run now, if one is due.
+    pub fn due(&mut self) -> Option<Task> {
+        let (rows, tier_rows) = (self.memory.rows(), self.memory.tier_rows());
+        if self.is_on(Detector::IsolationForest) && rows >= self.due.isolation {
+            self.due.isolation = rows + rows.min(REFIT);
+            return Some(self.isolation_task(true));
+        }
+        if self.is_on(Detector::LstmAutoencoder) && rows >= self.due.lstm {
+            self.due.lstm = rows + (3 * rows).min(REFIT_LSTM);
+            return Some(self.lstm_task(true));
+        }
+        if self.is_on(Detector::SeasonalEsd) && tier_rows >= self.due.seasons {
+            self.due.seasons = tier_rows + tier_rows.min(SEASON_AGAIN);
+            return Some(Task::Seasons(self.memory.freeze_tiers(), self.settings.period.clone()));
+        }
+        None
+    }
+
+    fn rows(&mut self, hold_out: bool) -> Rows {
+        Rows {
+            table: self.memory.freeze(),
+            in_vector: self.watched[..self.width].iter().map(|w| w.metric.in_vector).collect(),
+            interval: self.settings.interval,
+            smoothings: self.paces.iter().map(|pace| pace.cut.smoothing).collect(),
+            hold_out,
+        }
+    }
+
+    pub(super) fn isolation_task(&mut self, hold_out: bool) -> Task {
+        Task::Isolation(self.rows(hold_out), self.settings.isolation)
+    }
+
+    pub(super) fn lstm_task(&mut self, hold_out: bool) -> Task {
+        Task::Lstm(self.rows(hold_out), self.settings.lstm)
+    }
+
+    /// Takes up what a fit has yielded.
+    pub fn install(&mut self, model: Model) {
+        match model {
+            Model::Isolation(mut fitted, scales) => {
+                let rows = self.rows(true);
+                for (pace, fitted) in fitted.iter_mut().flatten().enumerate() {
+                    let since = rows.scores_since(fitted.at, pace, &fitted.model);
+                    // What was held back from nothing calibrates nothing: the models of a training do it otherwise.
+                    if !fitted.held_out.is_empty() {
+                        fitted.held_out.extend(since);
+                    }
+                }
+                for pace in &mut self.paces {
+                    scales.iter().for_each(|(metric, scale)| pace.set_spread(*metric, scale.spread()));
+                }
+                self.install_at(Part::Isolation, fitted, |pace, model| pace.isolation = Some(model));
+            }
+            Model::Lstm(fitted) => self.install_at(Part::Lstm, fitted, |pace, model| pace.lstm = Some(model)),
+            Model::Seasons(seasons) => {
+                for (metric, season) in seasons.into_iter().enumerate() {
+                    self.paces.iter_mut().for_each(|pace| pace.reseason(metric, season.clone()));
+                }
+            }
+        }
+    }
+
+    /// A new model scores by other numbers than the one before: it is calibrated on the rows held back from its fit.
+    fn install_at<M>(&mut self, part: Part, fitted: Option<Vec<Fitted<M>>>, put: impl Fn(&mut Pace, M)) {
+        for (pace, Fitted { model, at, held_out }) in self.paces.iter_mut().zip(fitted.into_iter().flatten())
+        {
+            put(pace, model);
+            if !held_out.is_empty() {
+                let mut normal = Normal::new(self.watched.len(), self.settings.interval);
+                normal.absorb_all(held_out.iter());
+                pace.normal[part.index()] = normal;
+            }
+            self.trained_at[part.detector().index()] = Some(at);
+        }
+    }
+}

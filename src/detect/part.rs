@@ -1,0 +1,72 @@
+//! What the detectors are made of: each looks by one or more parts, at one or two paces.
+//!
+//! A detector's surprise is the weighted mean of its parts'. Each part is calibrated by itself.
+
+use super::verdict::Detector;
+
+/// One way of looking at a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Isolation forest and hyperspheres.
+    Isolation,
+    /// LSTM autoencoder.
+    Lstm,
+    /// z-score over a fifth of the window.
+    ZShort,
+    /// z-score over the window.
+    Z,
+    /// z-score over ten windows.
+    ZLong,
+    /// z-score of the step from three values ago.
+    ZStep,
+    /// Seasonal ESD.
+    Esd,
+}
+
+impl Part {
+    /// All of them.
+    pub(super) const ALL: [Self; 7] =
+        [Self::Isolation, Self::Lstm, Self::ZShort, Self::Z, Self::ZLong, Self::ZStep, Self::Esd];
+    /// Number of parts.
+    pub(super) const COUNT: usize = Self::ALL.len();
+
+    /// Position in [`Part::ALL`].
+    pub(super) const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Whose part it is.
+    pub(super) const fn detector(self) -> Detector {
+        match self {
+            Self::Isolation => Detector::IsolationForest,
+            Self::Lstm => Detector::LstmAutoencoder,
+            Self::ZShort | Self::Z | Self::ZLong | Self::ZStep => Detector::Zscore,
+            Self::Esd => Detector::SeasonalEsd,
+        }
+    }
+
+    /// Weight within its detector: on the values as they come, and on their trailing mean.
+    pub(super) const fn weights(self) -> (f64, f64) {
+        match self {
+            Self::Isolation => (0.6, 0.4),
+            Self::Lstm | Self::Esd => (0.5, 0.5),
+            Self::ZShort | Self::Z => (0.133, 0.0),
+            Self::ZLong => (0.133, 0.35),
+            Self::ZStep => (0.25, 0.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_of_every_detector_weigh_something() {
+        for detector in Detector::ALL {
+            let parts = Part::ALL.into_iter().filter(|part| part.detector() == detector);
+            let weight: f64 = parts.map(|part| part.weights().0 + part.weights().1).sum();
+            assert!((0.9..=1.1).contains(&weight), "{detector:?}: {weight}");
+        }
+    }
+}

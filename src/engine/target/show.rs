@@ -1,0 +1,108 @@
+//! What there is to see of a target.
+
+use std::collections::HashMap;
+
+use super::super::snapshot::{Detection, DetectorStatus, MetricSnapshot, TargetSnapshot};
+use super::{Setup, Slot, Target};
+use crate::detect::panel::Work;
+use crate::detect::verdict::{Assessment, Band, Detector, Severity};
+use crate::incident::Incident;
+
+impl Target {
+    /// Judges the current values, or those in `posted` over them.
+    pub(in crate::engine) fn detect(
+        &self,
+        setup: &Setup,
+        posted: Option<&HashMap<String, f64>>,
+    ) -> Result<Detection, String> {
+        let mut values = self.values.clone();
+        for (name, value) in posted.into_iter().flatten() {
+            let slot = self.slots.iter().position(|slot| slot.labels.get("metric_name") == Some(name));
+            let slot = slot.ok_or_else(|| format!("no signal is called {name:?}"))?;
+            values[slot] = Some(*value).filter(|v| v.is_finite());
+        }
+        let at = self.last_tick.ok_or("nothing has been scraped yet")?;
+        let mut work = Work::default();
+        let verdict = self.panel.assess(at, &values, &mut work);
+        let severity = verdict.target.map_or(Severity::Info, |target| setup.severities.of(&target));
+        Ok(Detection {
+            target: self.setup.labels.clone(),
+            at,
+            anomalous: verdict.target.is_some_and(|target| target.score > setup.detection.threshold),
+            severity,
+            consensus: verdict.consensus.map(|slot| self.slots[slot].labels.clone()),
+            assessment: verdict.target,
+            metrics: self
+                .slots
+                .iter()
+                .enumerate()
+                .map(|(at, slot)| {
+                    self.metric(
+                        slot,
+                        values[at],
+                        verdict.metrics[at].assessment,
+                        verdict.metrics[at].band,
+                        setup,
+                    )
+                })
+                .collect(),
+        })
+    }
+
+    fn metric(
+        &self,
+        slot: &Slot,
+        value: Option<f64>,
+        assessment: Option<Assessment>,
+        band: Option<Band>,
+        setup: &Setup,
+    ) -> MetricSnapshot {
+        let definition = &setup.signals[slot.signal].0;
+        MetricSnapshot {
+            labels: slot.labels.clone(),
+            unit: definition.unit.clone(),
+            value,
+            no_data: if value.is_none() { self.no_data[slot.signal].clone() } else { None },
+            band: band.filter(|_| value.is_some()),
+            assessment,
+            firing: slot.machine.firing().map(Incident::severity),
+            runbook_url: definition.runbook_url.clone(),
+        }
+    }
+
+    /// Everything there is to see of the target.
+    pub(in crate::engine) fn show(&self, setup: &Setup, budget_used: f64) -> TargetSnapshot {
+        let verdict = |at: usize| self.verdict.metrics.get(at).copied().unwrap_or_default();
+        let metrics = self.slots.iter().enumerate().map(|(at, slot)| {
+            self.metric(slot, self.values[at], verdict(at).assessment, verdict(at).band, setup)
+        });
+        let weights = setup.detection.weights;
+        TargetSnapshot {
+            labels: self.setup.labels.clone(),
+            url: self.setup.url.clone(),
+            node_scope: self.setup.node_scope,
+            up: self.health.as_ref().map(|health| health.failure.is_none()),
+            failure: self.health.as_ref().and_then(|health| health.failure.clone()),
+            last_scrape: self.last_scrape,
+            samples: self.health.as_ref().map_or(0, |health| health.exposed as u64),
+            processed: self.processed,
+            rejected: self.rejected,
+            series: self.window.len(),
+            window_bytes: self.window.bytes(),
+            refused: self.window.refused() + self.dropped,
+            detectors: Detector::ALL.map(|detector| DetectorStatus {
+                detector,
+                enabled: weights[detector.index()] > 0.0,
+                weight: weights[detector.index()],
+                ready: self.panel.is_ready(detector),
+                waiting_for: self.panel.waits_for(detector),
+                trained_at: self.panel.trained_at(detector),
+                model_version: None,
+            }),
+            assessment: self.verdict.target,
+            consensus: self.verdict.consensus.map(|slot| self.slots[slot].labels.clone()),
+            budget_used,
+            metrics: metrics.collect(),
+        }
+    }
+}
