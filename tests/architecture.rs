@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What each module may import; of the layers, see `src/lib.rs`.
-const MAY_IMPORT: [(&str, &[&str]); 16] = [
+const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ("series", &[]),
     ("setting", &["series"]),
     ("exposition", &["series"]),
@@ -18,6 +18,7 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ("hostmetrics", &["exposition", "series"]),
     ("notify", &["series", "setting", "detect", "incident", "engine"]),
     ("serve", &["series", "setting", "detect", "incident", "engine"]),
+    ("model_store", &["series", "setting"]),
     ("telemetry", &["notify"]),
     ("config", &["setting", "window", "signal", "detect", "incident", "scrape", "notify"]),
     (
