@@ -15,7 +15,7 @@
 //! |---|---|---|
 //! | 0 words | `series`, `setting` | no clock, no I/O; import nothing of ours above them |
 //! | 1 core | `exposition`, `window`, `signal`, `detect`, `incident`, `engine` | synchronous, deterministic: no I/O, clock, environment or entropy |
-//! | 2 edges | `scrape`, `hostmetrics`, `notify`, `serve`, `model_store` | never import each other |
+//! | 2 edges | `scrape`, `hostmetrics`, `notify`, `serve`, `model_store`, `history` | never import each other |
 //! | 3 whole | `telemetry`, `config`, `app`, `cli` | compose; nobody imports `app` but `cli`, and nobody `cli` |
 //!
 //! `tests/architecture.rs` keeps this table. Where it differs from what one might expect: `config` of a component lies
@@ -46,6 +46,7 @@ pub mod detect;
 pub mod engine;
 #[deny(clippy::disallowed_methods)]
 pub mod exposition;
+pub mod history;
 pub mod hostmetrics;
 #[deny(clippy::disallowed_methods)]
 pub mod incident;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What each module may import; of the layers, see `src/lib.rs`.
-const MAY_IMPORT: [(&str, &[&str]); 17] = [
+const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("series", &[]),
     ("setting", &["series"]),
     ("exposition", &["series"]),
@@ -19,6 +19,7 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ("notify", &["series", "setting", "detect", "incident", "engine"]),
     ("serve", &["series", "setting", "detect", "incident", "engine"]),
     ("model_store", &["series", "setting"]),
+    ("history", &["series", "setting"]),
     ("telemetry", &["notify"]),
     ("config", &["setting", "window", "signal", "detect", "incident", "scrape", "notify"]),
     (
