@@ -5,6 +5,7 @@
 //! server are told to stop; the rest ends when its channel closes.
 
 mod heart;
+mod past;
 mod start;
 
 use std::sync::Arc;
@@ -21,10 +22,12 @@ use crate::engine::snapshot::Snapshot;
 use crate::notify::alert::Identity;
 use crate::notify::alertmanager::Sender;
 use crate::scrape::{self, Job};
+use crate::series::Timestamp;
 use crate::serve::{self, Guard, ReloadRequest, Shared};
 use crate::setting::http_client;
 use crate::telemetry::{self, Telemetry};
 use heart::Message;
+use past::Models;
 
 pub use start::{NODE_EXPORTER, Quick, find_target, in_container, setup};
 
@@ -69,6 +72,8 @@ pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
         snapshots: snapshots.clone(),
         running: None,
         seen: None,
+        models: None,
+        is_new: true,
     };
     let ready = Arc::new(AtomicBool::new(start.config.is_some()));
     let alertmanagers =
@@ -114,6 +119,9 @@ struct App {
     running: Option<Running>,
     /// The file's content when it was last read.
     seen: Option<Vec<u8>>,
+    models: Option<Models>,
+    /// Nothing has been judged yet.
+    is_new: bool,
 }
 
 /// The tasks of one configuration.
@@ -136,9 +144,14 @@ impl App {
         self.end_scrapers().await;
         self.end_senders().await;
         let labels: Vec<_> = setup.targets.iter().map(|target| target.labels.clone()).collect();
+        let known = setup.clone();
         let (pending, told): (Vec<_>, Vec<_>) = labels.iter().map(|_| watch::channel(false)).unzip();
         // The channel outlives this call, so the engine always hears of it.
         let _ = messages.send(Message::Reconfigure(Box::new(setup), pending)).await;
+        if std::mem::take(&mut self.is_new) {
+            past::recall(&config, &known, Timestamp::from_seconds(unix_now() as f64), messages).await;
+        }
+        self.models.insert(Models::new(&config)).look(messages).await;
         let mut running = Running {
             stop_scrapers: CancellationToken::new(),
             scrapers: JoinSet::new(),
@@ -244,6 +257,9 @@ impl App {
                 _ = look.tick() => (None, "file changed"),
             };
             if reason == "file changed" && !self.has_changed() {
+                if let Some(models) = &mut self.models {
+                    models.look(messages).await;
+                }
                 continue;
             }
             let outcome = self.reload(reason, messages).await;

@@ -11,16 +11,17 @@ pub use outcome::{Figures, Outcome, Verdict};
 
 use crate::config::Config;
 use crate::dataset::Dataset;
+use crate::detect::model_set::ModelSet;
 use crate::detect::panel::Lesson;
 use crate::engine::{Engine, Event, Fit, Health, Setup, TargetSetup, Teaching};
 use crate::series::{Batch, Labels, Origin, Sample, Timestamp};
-use crate::signal::{Definition, Macros, Plan};
+use crate::signal::{Definition, Plan};
 use crate::window::Limits;
 
 /// How a recording is replayed.
 #[derive(Clone, Debug)]
 pub struct Replay {
-    /// The detectors and incidents; its signals are replaced by the recording's columns, where none has a column's name.
+    /// The detectors and incidents; the recording's columns take the place of its signals.
     pub config: Config,
     /// Time between checks.
     pub interval: Duration,
@@ -39,7 +40,7 @@ impl Replay {
         let mut stage = Stage::new(self, data);
         let began = Instant::now();
         let train = self.train_rows.min(data.len());
-        stage.train(train, began);
+        stage.train(train, began, progress);
         let mut row = train;
         while row < data.len() {
             row = stage.judge(row);
@@ -50,6 +51,13 @@ impl Replay {
         progress(data.len(), data.len());
         let seconds = began.elapsed();
         stage.outcome.figures(data, train, self.interval, seconds)
+    }
+
+    /// Learns from all of `data` and says nothing of it.
+    pub fn learn(&self, data: &Dataset, progress: &mut dyn FnMut(usize, usize)) -> Option<ModelSet> {
+        let mut stage = Stage::new(self, data);
+        stage.train(data.len(), Instant::now(), progress);
+        stage.engine.models(0)
     }
 }
 
@@ -84,7 +92,7 @@ impl Clock {
 
 impl<'a> Stage<'a> {
     fn new(replay: &Replay, data: &'a Dataset) -> Self {
-        let names = (0..data.metrics.len()).map(|at| Labels::new([("__name__", series(at).as_str())]));
+        let names = data.metrics.iter().map(|name| Labels::new([("__name__", name.as_str())]));
         Self {
             names: names.collect(),
             engine: Engine::new(setup(replay, data)),
@@ -94,11 +102,12 @@ impl<'a> Stage<'a> {
         }
     }
 
-    fn train(&mut self, rows: usize, began: Instant) {
+    fn train(&mut self, rows: usize, began: Instant, progress: &mut dyn FnMut(usize, usize)) {
         let studied = (rows as f64 * STUDIED) as usize;
         let mut row = 0;
         while row < studied {
             row = self.teach(row, Lesson::Study);
+            progress(row / 2, self.data.len());
         }
         for task in self.engine.courses(0) {
             let model = task.run(&mut || ());
@@ -107,6 +116,7 @@ impl<'a> Stage<'a> {
         self.outcome.fitting += began.elapsed();
         while row < rows {
             row = self.teach(row, Lesson::Rehearse);
+            progress(row, self.data.len());
         }
         if rows > 0 {
             self.engine.step(Event::Teach(0, Teaching::Done));
@@ -154,26 +164,15 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// Name of the series that carries a column: a column's own name need not be one.
-fn series(column: usize) -> String {
-    format!("column_{column}")
-}
-
 fn setup(replay: &Replay, data: &Dataset) -> Setup {
     let config = &replay.config;
-    let macros = Macros { rate_interval: replay.interval * 4 };
-    let signal = |(at, name): (usize, &String)| {
-        let configured = config.signals.iter().find(|signal| signal.name == *name);
-        let definition = configured.cloned().unwrap_or_else(|| Definition::plain(name));
-        // A lone name always parses.
-        Some((definition, Plan::signal(&series(at), &macros).ok()?))
-    };
+    let signal = |name: &String| (Definition::plain(name), Plan::column(name));
     let mut detection = config.detector.settings(replay.interval, config.incident.r#for);
     detection.remember = Some(replay.train_rows.max(2048));
     Setup {
         enabled: true,
         interval: replay.interval,
-        signals: data.metrics.iter().enumerate().filter_map(signal).collect(),
+        signals: data.metrics.iter().map(signal).collect(),
         targets: vec![TargetSetup {
             labels: Labels::new([("instance", "backtest"), ("job", "backtest")]),
             url: data.file.display().to_string(),

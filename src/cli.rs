@@ -1,9 +1,11 @@
 //! The command line.
 
 mod backtest;
+mod models;
 mod progress;
 mod query;
 mod run;
+mod train;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -35,6 +37,10 @@ enum Command {
     Query(Query),
     /// Replay a recording through the engine of `run`.
     Backtest(Backtest),
+    /// Fit models on confirmed-normal data and keep them.
+    Train(Train),
+    /// The models that are kept.
+    Models(Models),
 }
 
 /// `run`.
@@ -97,6 +103,83 @@ struct Query {
     output: Output,
 }
 
+/// `train`.
+#[derive(Args)]
+#[command(group(clap::ArgGroup::new("source").required(true).args(["data", "prometheus_url"])))]
+struct Train {
+    /// What is trained.
+    #[arg(value_enum)]
+    subject: Subject,
+    /// Confirmed-normal data: CSV or CSV.gz, a time column and metrics; several files are taken one after the other.
+    #[arg(long, num_args = 1..)]
+    data: Vec<PathBuf>,
+    /// A Prometheus that remembers the configured signals.
+    #[arg(long = "prometheus.url")]
+    prometheus_url: Option<String>,
+    /// How far back.
+    #[arg(long, default_value = "7d", requires = "prometheus_url")]
+    range: crate::setting::Span,
+    /// Label of the target's series in Prometheus, as instance=HOST:PORT; may be given several times.
+    #[arg(long = "prometheus.match", requires = "prometheus_url", value_parser = label)]
+    matches: Vec<(String, String)>,
+    /// Directory of the model store.
+    #[arg(long)]
+    output: PathBuf,
+    /// Configuration file.
+    #[arg(long = "config.file")]
+    config_file: Option<PathBuf>,
+    /// Column to leave out; may be given several times.
+    #[arg(long)]
+    ignore_column: Vec<String>,
+    /// Column of times; `timestamp`, or else the first, by default.
+    #[arg(long)]
+    time_column: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Subject {
+    /// The isolation forest only.
+    IsolationForest,
+    /// The LSTM autoencoder only.
+    LstmAutoencoder,
+    /// Every detector.
+    All,
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("must be name=value, such as instance=web-1:9100")?;
+    Ok((name.to_owned(), value.trim_matches('"').to_owned()))
+}
+
+/// `models`.
+#[derive(Args)]
+struct Models {
+    #[command(subcommand)]
+    what: OfModels,
+    /// Directory of the model store; `detector.models.path` by default.
+    #[arg(long, global = true)]
+    path: Option<PathBuf>,
+    /// Configuration file.
+    #[arg(long = "config.file", global = true)]
+    config_file: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum OfModels {
+    /// The versions, oldest first; the one in use has a star.
+    List,
+    /// What a version says of itself.
+    Show {
+        /// Number of the version.
+        version: String,
+    },
+    /// Make an older version the one in use; a running sidecar takes it up within half a minute.
+    Rollback {
+        /// Number of the version.
+        version: String,
+    },
+}
+
 /// `backtest`.
 #[derive(Args)]
 struct Backtest {
@@ -155,6 +238,8 @@ pub fn main() -> ExitCode {
         Command::CheckConfig { files } => check(&files),
         Command::Query(args) => query::query(&args),
         Command::Backtest(args) => backtest::backtest(&args),
+        Command::Train(args) => train::train(&args),
+        Command::Models(args) => models::models(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

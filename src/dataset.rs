@@ -105,6 +105,75 @@ impl Dataset {
         Ok(())
     }
 
+    /// Puts columns of points side by side; a row for each time that any of them has.
+    pub fn of_columns(source: &Path, columns: Vec<(String, Vec<(Timestamp, f64)>)>) -> Self {
+        let mut times: Vec<Timestamp> =
+            columns.iter().flat_map(|(_, points)| points.iter().map(|p| p.0)).collect();
+        times.sort_unstable();
+        times.dedup();
+        let mut values = vec![None; times.len() * columns.len()];
+        for (at, (_, points)) in columns.iter().enumerate() {
+            let mut row = 0;
+            for (time, value) in points {
+                while times[row] < *time {
+                    row += 1;
+                }
+                values[row * columns.len() + at] = Some(*value);
+            }
+        }
+        Self {
+            file: source.to_owned(),
+            written: times.iter().map(|at| at.seconds().to_string()).collect(),
+            ignored: vec![false; times.len()],
+            metrics: columns.into_iter().map(|(name, _)| name).collect(),
+            labels: Vec::new(),
+            times,
+            values,
+        }
+    }
+
+    /// These rows and those of another file after them; both must have the same columns.
+    pub fn followed_by(mut self, mut other: Self) -> Result<Self, Bad> {
+        if self.metrics != other.metrics {
+            let problem = format!(
+                "has the columns {} where {} has {}; give files of the same columns",
+                other.metrics.join(", "),
+                self.file.display(),
+                self.metrics.join(", ")
+            );
+            return Err(Bad { file: other.file, problem });
+        }
+        self.times.append(&mut other.times);
+        self.written.append(&mut other.written);
+        self.values.append(&mut other.values);
+        self.labels.append(&mut other.labels);
+        self.ignored.append(&mut other.ignored);
+        Ok(self)
+    }
+
+    /// The same with its columns in the order of `names`, where it has just those.
+    #[must_use]
+    pub fn arranged(self, names: &[String]) -> Self {
+        let places: Option<Vec<usize>> =
+            names.iter().map(|name| self.metrics.iter().position(|metric| metric == name)).collect();
+        let Some(places) = places.filter(|places| places.len() == self.metrics.len()) else { return self };
+        let rows = 0..self.len();
+        let values =
+            rows.flat_map(|row| places.iter().map(move |at| (row, *at))).map(|(row, at)| self.row(row)[at]);
+        Self { values: values.collect(), metrics: names.to_vec(), ..self }
+    }
+
+    /// What the rows amount to: the same for the same names, times and values.
+    pub fn fingerprint(&self) -> String {
+        let mut hash = crc32fast::Hasher::new();
+        self.metrics.iter().for_each(|name| hash.update(name.as_bytes()));
+        self.times.iter().for_each(|at| hash.update(&at.millis().to_le_bytes()));
+        for value in &self.values {
+            hash.update(&value.map_or([0xff; 8], f64::to_le_bytes));
+        }
+        format!("crc32:{:08x}", hash.finalize())
+    }
+
     /// Number of rows.
     pub fn len(&self) -> usize {
         self.times.len()

@@ -10,6 +10,7 @@ pub mod guard;
 pub mod isolation;
 pub mod lstm;
 pub mod memory;
+pub mod model_set;
 mod pace;
 pub mod panel;
 mod part;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::detect::fits::{Model, Task};
+use crate::detect::model_set::ModelSet;
 use crate::detect::panel::{Lesson, Settings, Verdict};
 use crate::detect::verdict::{Detector, Severity};
 use crate::incident::config::Severities;
@@ -79,6 +80,17 @@ pub enum Teaching {
     Equip(Model),
     /// From here on everything is judged.
     Done,
+}
+
+/// Values of a target's signals in the past.
+#[derive(Clone, Debug, Default)]
+pub struct Memories {
+    /// Names of the signals that a row has values of.
+    pub signals: Vec<String>,
+    /// One a row, ascending.
+    pub times: Vec<Timestamp>,
+    /// Row-major.
+    pub values: Vec<Option<f64>>,
 }
 
 /// How a scrape went.
@@ -301,6 +313,32 @@ impl Engine {
     /// The fits to be run on what a target was taught so far.
     pub fn courses(&mut self, target: usize) -> Vec<Task> {
         self.targets.get_mut(target).map(Target::courses).unwrap_or_default()
+    }
+
+    /// Everything the detectors of a target have learned.
+    pub fn models(&self, target: usize) -> Option<ModelSet> {
+        self.targets.get(target).map(Target::models)
+    }
+
+    /// Has every target take up what was learned elsewhere; says for each that cannot why, and then nothing of it changes.
+    pub fn adopt(&mut self, set: &ModelSet, version: &str) -> Vec<(Labels, String)> {
+        let adopt = |target: &mut Target| {
+            let refused = target.adopt(set, version).err()?;
+            Some((target.setup().labels.clone(), refused))
+        };
+        self.targets.iter_mut().filter_map(adopt).collect()
+    }
+
+    /// Number of targets.
+    pub fn targets(&self) -> usize {
+        self.targets.len()
+    }
+
+    /// Teaches a target its past: `rows` in full, of the time before them `means` for its seasons. Whether anything came
+    /// of it: a target that has judged already has a past of its own.
+    pub fn recall(&mut self, target: &Labels, rows: &Memories, means: &Memories) -> bool {
+        let target = self.targets.iter_mut().find(|t| t.setup().labels == *target);
+        target.is_some_and(|target| target.recall(rows, means, &self.setup))
     }
 
     /// What was last said of a target.

@@ -15,8 +15,8 @@
 //! |---|---|---|
 //! | 0 words | `series`, `setting` | no clock, no I/O; import nothing of ours above them |
 //! | 1 core | `exposition`, `window`, `signal`, `detect`, `incident`, `engine` | synchronous, deterministic: no I/O, clock, environment or entropy |
-//! | 2 edges | `scrape`, `hostmetrics`, `notify`, `serve`, `dataset` | never import each other |
-//! | 3 whole | `telemetry`, `config`, `backtest`, `app`, `cli` | compose; nobody imports `app` but `cli`, and nobody `cli` |
+//! | 2 edges | `scrape`, `hostmetrics`, `notify`, `serve`, `dataset`, `model_store`, `history` | never import each other |
+//! | 3 whole | `telemetry`, `config`, `train`, `backtest`, `app`, `cli` | compose; nobody imports `app` but `cli`, and nobody `cli` |
 //!
 //! `tests/architecture.rs` keeps this table. Where it differs from what one might expect: `config` of a component lies
 //! beside its code and holds no I/O, so layer 1 has some; `signal` takes its gate from `detect`.
@@ -48,9 +48,11 @@ pub mod detect;
 pub mod engine;
 #[deny(clippy::disallowed_methods)]
 pub mod exposition;
+pub mod history;
 pub mod hostmetrics;
 #[deny(clippy::disallowed_methods)]
 pub mod incident;
+pub mod model_store;
 pub mod notify;
 pub mod scrape;
 #[deny(clippy::disallowed_methods)]
@@ -60,5 +62,6 @@ pub mod setting;
 #[deny(clippy::disallowed_methods)]
 pub mod signal;
 pub mod telemetry;
+pub mod train;
 #[deny(clippy::disallowed_methods)]
 pub mod window;

@@ -15,7 +15,7 @@ mod render;
 
 pub use definition::{Definition, Direction, defaults};
 pub use eval::{EvalError, Fill, Selections, Value};
-pub use plan::{ExprError, Macros, Plan, Selector};
+pub use plan::{ExprError, Macros, Plan, Selector, narrowed};
 
 use std::time::Duration;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What each module may import; of the layers, see `src/lib.rs`.
-const MAY_IMPORT: [(&str, &[&str]); 18] = [
+const MAY_IMPORT: [(&str, &[&str]); 21] = [
     ("series", &[]),
     ("setting", &["series"]),
     ("exposition", &["series"]),
@@ -19,8 +19,25 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("notify", &["series", "setting", "detect", "incident", "engine"]),
     ("serve", &["series", "setting", "detect", "incident", "engine"]),
     ("dataset", &["series"]),
+    ("model_store", &["series", "setting"]),
+    ("history", &["series", "setting"]),
     ("telemetry", &["notify"]),
     ("backtest", &["series", "window", "signal", "detect", "engine", "config", "dataset"]),
+    (
+        "train",
+        &[
+            "series",
+            "window",
+            "signal",
+            "detect",
+            "engine",
+            "config",
+            "dataset",
+            "model_store",
+            "history",
+            "backtest",
+        ],
+    ),
     ("config", &["setting", "window", "signal", "detect", "incident", "scrape", "notify"]),
     (
         "app",
@@ -39,6 +56,8 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
             "serve",
             "telemetry",
             "config",
+            "model_store",
+            "history",
         ],
     ),
     (
@@ -53,9 +72,12 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
             "hostmetrics",
             "serve",
             "dataset",
+            "model_store",
+            "history",
             "telemetry",
             "config",
             "backtest",
+            "train",
             "app",
         ],
     ),

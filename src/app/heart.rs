@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::detect::fits::{Model, Task};
+use crate::detect::model_set::ModelSet;
 use crate::engine::snapshot::Snapshot;
-use crate::engine::{Change, Engine, Event, Fit, Health, Setup, Step};
+use crate::engine::{Change, Engine, Event, Fit, Health, Memories, Setup, Step};
 use crate::incident::State;
 use crate::scrape::Scraped;
+use crate::series::Labels;
 use crate::serve::DetectRequest;
 use crate::telemetry::Telemetry;
 use crate::telemetry::log::Damper;
@@ -22,6 +24,17 @@ pub(super) enum Message {
     /// With a place for each target to say whether an incident of it is pending.
     Reconfigure(Box<Setup>, Vec<watch::Sender<bool>>),
     Detect(DetectRequest),
+    /// A model set from the store, with its version.
+    Models(Box<ModelSet>, String),
+    /// What a Prometheus remembers of a target.
+    Recall(Box<Recalled>),
+}
+
+/// What a Prometheus remembers of a target: the newest rows, and five-minute means of a longer time.
+pub(super) struct Recalled {
+    pub(super) target: Labels,
+    pub(super) rows: Memories,
+    pub(super) means: Memories,
 }
 
 /// Checks after which a rate over four intervals has filled.
@@ -149,7 +162,36 @@ impl Beating {
                 self.reconfigure(setup);
             }
             Message::Detect(request) => self.detect(request),
+            Message::Models(set, version) => self.adopt(&set, &version),
+            Message::Recall(recalled) => self.recall(*recalled),
         }
+    }
+
+    fn adopt(&mut self, set: &ModelSet, version: &str) {
+        let Some(engine) = &mut self.engine else { return };
+        let refused = engine.adopt(set, version);
+        for (target, reason) in &refused {
+            tracing::error!(%target, version, reason, "models not taken up; those in use stay");
+        }
+        tracing::info!(version, targets = engine.targets() - refused.len(), "models taken up");
+        self.publish();
+    }
+
+    fn recall(&mut self, Recalled { target, rows, means }: Recalled) {
+        let Some(engine) = &mut self.engine else { return };
+        let began = Instant::now();
+        let count = rows.times.len();
+        let learned =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| engine.recall(&target, &rows, &means)));
+        match learned {
+            Ok(learned) => {
+                tracing::info!(%target, rows = count, learned, took = ?began.elapsed(), "the past is remembered");
+            }
+            Err(_) => {
+                tracing::error!(%target, "remembering the past panicked; the target starts without. Please report it")
+            }
+        }
+        self.publish();
     }
 
     fn reconfigure(&mut self, setup: Box<Setup>) {

@@ -62,11 +62,6 @@ pub(super) fn problems(config: &Config) -> Vec<(String, String)> {
     let asked = [
         (!config.probe.targets.is_empty(), "probe.targets", "this version has no probes; remove the targets"),
         (
-            !config.history.prometheus_url.is_empty(),
-            "history.prometheus_url",
-            "this version does not read history; remove the URL",
-        ),
-        (
             !alert.relabel_configs.is_empty(),
             "alert.relabel_configs",
             "this version does not relabel; remove the rules",

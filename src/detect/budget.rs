@@ -52,6 +52,11 @@ impl Budget {
         self.per_day = per_day.max(1e-6);
     }
 
+    /// Takes over what `learned` knows of normal evidence; how much is asked for stays.
+    pub fn adopt(&mut self, learned: &Self) {
+        self.lasting.clone_from(&learned.lasting);
+    }
+
     /// Takes in the evidence of one check that was not flagged.
     pub fn absorb(&mut self, evidence: f64) {
         self.newest.push_back(evidence);

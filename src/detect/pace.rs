@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::Scorer;
 use super::isolation::{self, Isolation};
 use super::lstm::{self, Autoencoder, Course};
+use super::model_set::PaceSet;
 use super::part::Part;
 use super::past::Trailing;
 use super::season::Season;
@@ -50,8 +51,8 @@ pub(super) struct Pace {
     pub(super) weights: [f64; Part::COUNT],
     tracks: Vec<Track>,
     course: VecDeque<Vec<Option<f64>>>,
-    pub(super) isolation: Option<Isolation>,
-    pub(super) lstm: Option<Autoencoder>,
+    pub(super) isolation: Option<Arc<Isolation>>,
+    pub(super) lstm: Option<Arc<Autoencoder>>,
     pub(super) normal: [Normal; Part::COUNT],
 }
 
@@ -199,6 +200,39 @@ impl Pace {
 
     pub(super) fn set_spread(&mut self, metric: usize, spread: f64) {
         self.tracks[metric].spread = spread;
+    }
+
+    /// What was learned, to be kept.
+    pub(super) fn set(&self, width: usize) -> PaceSet {
+        PaceSet {
+            smoothing: self.cut.smoothing,
+            isolation: self.isolation.clone(),
+            lstm: self.lstm.clone(),
+            normal: self.normal.to_vec(),
+            spreads: self.tracks[..width].iter().map(|track| track.spread).collect(),
+        }
+    }
+
+    /// Takes up what was learned elsewhere; series that came later keep what they know.
+    pub(super) fn adopt(&mut self, set: &PaceSet) {
+        self.isolation.clone_from(&set.isolation);
+        self.lstm.clone_from(&set.lstm);
+        for (own, learned) in self.normal.iter_mut().zip(&set.normal) {
+            own.adopt(learned);
+        }
+        for (track, spread) in self.tracks.iter_mut().zip(&set.spreads) {
+            track.spread = *spread;
+        }
+    }
+
+    /// Whether the autoencoder's window is full.
+    pub(super) fn has_course(&self) -> bool {
+        self.course.len() + 1 >= self.cut.steps
+    }
+
+    /// Season of a metric.
+    pub(super) fn season(&self, metric: usize) -> Option<Arc<Season>> {
+        self.tracks[metric].esd.season()
     }
 
     /// Values a metric's baseline rests on, of the metric that has most.

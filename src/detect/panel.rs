@@ -103,6 +103,8 @@ struct Watched {
     guard: Guard,
 }
 
+/// Values before which no baseline is judged by.
+const FEWEST_VALUES: usize = 2 * super::zscore::FEWEST;
 /// The slower pace is the mean of so much time.
 const SLOW: Duration = Duration::from_mins(5);
 
@@ -118,6 +120,8 @@ pub struct Panel {
     budget: Budget,
     due: Due,
     trained_at: PerDetector<Timestamp>,
+    /// Of the model set in use, where it came from a store.
+    version: Option<String>,
     rehearsal: Rehearsal,
 }
 
@@ -133,6 +137,7 @@ impl Panel {
             budget: Budget::new(settings.false_alerts_per_day, settings.interval, settings.open_after),
             due: Due::first(&settings),
             trained_at: [None; Detector::COUNT],
+            version: None,
             rehearsal: Rehearsal::default(),
             settings,
         }
@@ -334,13 +339,16 @@ impl Panel {
 
     /// Whether a detector votes.
     pub fn is_ready(&self, detector: Detector) -> bool {
-        let part = match detector {
-            Detector::IsolationForest => Part::Isolation,
-            Detector::LstmAutoencoder => Part::Lstm,
-            Detector::Zscore => Part::Z,
-            Detector::SeasonalEsd => Part::Esd,
-        };
-        self.is_on(detector) && self.paces[0].normal[part.index()].is_ready()
+        let pace = &self.paces[0];
+        let is_calibrated = |part: Part| pace.normal[part.index()].is_ready();
+        self.is_on(detector)
+            && match detector {
+                Detector::IsolationForest => is_calibrated(Part::Isolation),
+                Detector::LstmAutoencoder => is_calibrated(Part::Lstm) && pace.has_course(),
+                // Calibrated by a training they still have to know where the metrics are now.
+                Detector::Zscore => is_calibrated(Part::Z) && pace.values() >= FEWEST_VALUES,
+                Detector::SeasonalEsd => is_calibrated(Part::Esd) && pace.values() >= FEWEST_VALUES,
+            }
     }
 
     /// What a detector waits for, while it does not vote.
@@ -356,7 +364,7 @@ impl Panel {
                 if rows < first { format!("{rows} of {first} rows") } else { "its first fit".to_owned() }
             }
             Detector::Zscore | Detector::SeasonalEsd => {
-                format!("{} of {} values", self.paces[0].values(), 2 * super::zscore::FEWEST)
+                format!("{} of {FEWEST_VALUES} values", self.paces[0].values())
             }
         })
     }
@@ -364,6 +372,11 @@ impl Panel {
     /// The newest row a detector's model has learned from.
     pub fn trained_at(&self, detector: Detector) -> Option<Timestamp> {
         self.trained_at[detector.index()]
+    }
+
+    /// Version of the model set in use, where it came from a store.
+    pub fn version(&self) -> Option<&str> {
+        self.version.as_deref()
     }
 
     /// The evidence that is at the budget level now.

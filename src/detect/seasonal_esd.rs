@@ -128,9 +128,9 @@ impl SeasonalEsd {
         values.for_each(|(at, value)| self.learn(at, value));
     }
 
-    /// Period of the season in use.
-    pub fn period(&self) -> Option<std::time::Duration> {
-        self.season.as_ref().map(|season| season.period())
+    /// The season in use.
+    pub fn season(&self) -> Option<Arc<Season>> {
+        self.season.clone()
     }
 }
 

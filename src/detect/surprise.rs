@@ -68,6 +68,15 @@ impl Normal {
         }
     }
 
+    /// Takes over what `learned` knows; of metrics that it does not know, nothing changes.
+    pub fn adopt(&mut self, learned: &Self) {
+        for (own, learned) in self.metrics.iter_mut().zip(&learned.metrics) {
+            own.clone_from(learned);
+        }
+        self.together.clone_from(&learned.together);
+        self.vector.clone_from(&learned.vector);
+    }
+
     /// Takes up a further metric, at the end.
     pub fn add(&mut self) {
         self.metrics.push(Calibration::new(self.interval));

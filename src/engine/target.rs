@@ -1,5 +1,6 @@
 //! One target: its window, its signals, its panel, its incidents.
 
+mod recall;
 mod show;
 
 use std::collections::VecDeque;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use super::{Change, Fit, Health, Judgement, Setup, TargetSetup, Teaching};
 use crate::detect::fits::{GAP, Model, Task};
+use crate::detect::model_set::ModelSet;
 use crate::detect::panel::{Metric, Panel, Verdict, Work};
 use crate::detect::verdict::Detector;
 use crate::detect::vote::CANONICAL_THRESHOLD;
@@ -167,6 +169,16 @@ impl Target {
             Teaching::Equip(model) => self.panel.install(model),
             Teaching::Done => self.panel.graduate(&mut self.work),
         }
+    }
+
+    /// Everything the detectors have learned.
+    pub(super) fn models(&self) -> ModelSet {
+        self.panel.models()
+    }
+
+    /// Takes up what was learned elsewhere.
+    pub(super) fn adopt(&mut self, set: &ModelSet, version: &str) -> Result<(), String> {
+        self.panel.adopt(set, version)
     }
 
     pub(super) fn courses(&mut self) -> Vec<Task> {

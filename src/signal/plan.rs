@@ -254,6 +254,40 @@ impl Selector {
     }
 }
 
+/// `expr` with macros replaced, and every selector asking for `labels` as well: what a target's signal is called where
+/// series of many targets are kept.
+pub fn narrowed(expr: &str, macros: &Macros, labels: &[(String, String)]) -> Result<String, ExprError> {
+    let expr = expr.replace("$__rate_interval", &Span(macros.rate_interval).to_string());
+    check_size(&expr)?;
+    let mut parsed = parser::parse(&expr).map_err(|error| ExprError::Syntax(one_line(&error)))?;
+    narrow(&mut parsed, labels);
+    Ok(parsed.to_string())
+}
+
+fn narrow(expr: &mut Expr, labels: &[(String, String)]) {
+    let ask = |selector: &mut VectorSelector| {
+        for (name, value) in labels {
+            let matcher =
+                promql_parser::label::Matcher::new(promql_parser::label::MatchOp::Equal, name, value);
+            selector.matchers.matchers.push(matcher);
+        }
+    };
+    match expr {
+        Expr::Aggregate(aggregate) => narrow(&mut aggregate.expr, labels),
+        Expr::Unary(unary) => narrow(&mut unary.expr, labels),
+        Expr::Binary(binary) => {
+            narrow(&mut binary.lhs, labels);
+            narrow(&mut binary.rhs, labels);
+        }
+        Expr::Paren(paren) => narrow(&mut paren.expr, labels),
+        Expr::Subquery(subquery) => narrow(&mut subquery.expr, labels),
+        Expr::VectorSelector(selector) => ask(selector),
+        Expr::MatrixSelector(range) => ask(&mut range.vs),
+        Expr::Call(call) => call.args.args.iter_mut().for_each(|argument| narrow(argument, labels)),
+        Expr::NumberLiteral(_) | Expr::StringLiteral(_) | Expr::Extension(_) => {}
+    }
+}
+
 fn check_size(expr: &str) -> Result<(), ExprError> {
     if expr.len() > LONGEST {
         return Err(ExprError::TooLong(expr.len()));

@@ -167,3 +167,23 @@ proptest! {
         let _ = Plan::parse(&text, &MACROS);
     }
 }
+
+#[test]
+fn a_narrowed_expression_asks_every_selector_for_the_target() {
+    let macros = Macros { rate_interval: std::time::Duration::from_secs(40) };
+    let labels = [("instance".to_owned(), "a:9100".to_owned())];
+    for (expr, narrowed) in [
+        ("up", r#"up{instance="a:9100"}"#),
+        ("sum(rate(x{y=\"z\"}[$__rate_interval])) / 2", r#"sum(rate(x{instance="a:9100",y="z"}[40s])) / 2"#),
+        (
+            "clamp_min(a - b offset 1m, 0)",
+            r#"clamp_min(a{instance="a:9100"} - b{instance="a:9100"} offset 1m, 0)"#,
+        ),
+    ] {
+        let told = super::narrowed(expr, &macros, &labels).unwrap();
+        // The printer may order matchers as it likes: what counts is that both read alike.
+        let read = |text: &str| format!("{:?}", Plan::parse(text, &macros).unwrap().selectors().len());
+        assert_eq!(read(&told), read(narrowed));
+        assert_eq!(told.matches("a:9100").count(), narrowed.matches("a:9100").count(), "{told}");
+    }
+}

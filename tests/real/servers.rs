@@ -113,6 +113,26 @@ pub fn prometheus(targets: &[u16]) -> Server {
     start("prometheus", "prometheus", &arguments, directory, port).ready("/-/ready")
 }
 
+/// A Prometheus that scrapes nothing and remembers `openmetrics`, a text with timestamps.
+pub fn prometheus_remembering(openmetrics: &str) -> Server {
+    let (port, directory) = (free_port(), directory());
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let (config, text, data) = (path("prometheus.yml"), path("openmetrics"), path("data"));
+    std::fs::write(&config, "scrape_configs: []\n").unwrap();
+    std::fs::write(&text, openmetrics).unwrap();
+    let (status, said) =
+        tool("promtool", &["tsdb", "create-blocks-from", "--quiet", "openmetrics", &text, &data], "");
+    assert_eq!(status, 0, "{said}");
+    let arguments = [
+        format!("--config.file={config}"),
+        format!("--storage.tsdb.path={data}"),
+        "--storage.tsdb.retention.time=100y".to_owned(),
+        format!("--web.listen-address=127.0.0.1:{port}"),
+        "--log.level=warn".to_owned(),
+    ];
+    start("prometheus", "prometheus", &arguments, directory, port).ready("/-/ready")
+}
+
 pub fn alertmanager() -> Server {
     alertmanager_at(free_port())
 }

@@ -1,6 +1,9 @@
 //! When models are fitted anew, on what, and how they are taken up.
 
+use std::sync::Arc;
+
 use super::super::fits::{Fitted, Model, Rows, Task};
+use super::super::model_set::ModelSet;
 use super::super::pace::Pace;
 use super::super::part::Part;
 use super::super::surprise::Normal;
@@ -90,9 +93,13 @@ impl Panel {
                 for pace in &mut self.paces {
                     scales.iter().for_each(|(metric, scale)| pace.set_spread(*metric, scale.spread()));
                 }
-                self.install_at(Part::Isolation, fitted, |pace, model| pace.isolation = Some(model));
+                self.install_at(Part::Isolation, fitted, |pace, model| {
+                    pace.isolation = Some(Arc::new(model));
+                });
             }
-            Model::Lstm(fitted) => self.install_at(Part::Lstm, fitted, |pace, model| pace.lstm = Some(model)),
+            Model::Lstm(fitted) => self.install_at(Part::Lstm, fitted, |pace, model| {
+                pace.lstm = Some(Arc::new(model));
+            }),
             Model::Seasons(seasons) => {
                 for (metric, season) in seasons.into_iter().enumerate() {
                     self.paces.iter_mut().for_each(|pace| pace.reseason(metric, season.clone()));
@@ -113,5 +120,46 @@ impl Panel {
             }
             self.trained_at[part.detector().index()] = Some(at);
         }
+    }
+
+    /// Everything that was learned, to be kept.
+    pub fn models(&self) -> ModelSet {
+        let at = self.trained_at.iter().flatten().max().copied().unwrap_or_default();
+        ModelSet {
+            metrics: self.names(),
+            interval: self.settings.interval,
+            at,
+            paces: self.paces.iter().map(|pace| pace.set(self.width)).collect(),
+            seasons: (0..self.width).map(|metric| self.paces[0].season(metric)).collect(),
+            budget: self.budget.clone(),
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.watched[..self.width].iter().map(|watched| watched.metric.name.clone()).collect()
+    }
+
+    /// Takes up what was learned elsewhere, or says why it cannot be; then nothing changes.
+    pub fn adopt(&mut self, set: &ModelSet, version: &str) -> Result<(), String> {
+        let names: Vec<String> = self.names();
+        if let Some(misfit) = set.misfit(&names, self.settings.interval) {
+            return Err(misfit);
+        }
+        let smoothings = |at: usize| set.paces.get(at).map(|pace| pace.smoothing);
+        let fits = (0..self.paces.len()).all(|at| smoothings(at) == Some(self.paces[at].cut.smoothing));
+        if !fits || set.seasons.len() != self.width || set.paces.len() != self.paces.len() {
+            return Err("it was made for another number of metrics or paces; train anew".to_owned());
+        }
+        self.paces.iter_mut().zip(&set.paces).for_each(|(pace, set)| pace.adopt(set));
+        for (metric, season) in set.seasons.iter().enumerate() {
+            self.paces.iter_mut().for_each(|pace| pace.reseason(metric, season.clone()));
+        }
+        self.budget.adopt(&set.budget);
+        for detector in set.detectors() {
+            self.trained_at[detector.index()] = Some(set.at);
+        }
+        self.version = Some(version.to_owned());
+        self.due.rest(self.memory.rows(), self.memory.tier_rows());
+        Ok(())
     }
 }

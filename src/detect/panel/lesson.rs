@@ -82,6 +82,23 @@ impl Panel {
         tasks
     }
 
+    /// The same without what takes seconds.
+    pub fn quick_courses(&mut self) -> Vec<Task> {
+        let mut tasks = self.courses();
+        tasks.retain(|task| !matches!(task, Task::Lstm(..)));
+        tasks
+    }
+
+    /// Has the fits that take seconds asked for at once.
+    pub fn hurry(&mut self) {
+        self.due.lstm = 0;
+    }
+
+    /// Takes means of a time long ago into the memory that seasons are found in.
+    pub fn remember(&mut self, at: Timestamp, values: &[Option<f64>]) {
+        self.memory.learn_values(at, values[..self.width].iter().copied());
+    }
+
     /// Calibrates on the rehearsal. From here on everything is judged.
     pub fn graduate(&mut self, work: &mut Work) {
         let rows = std::mem::take(&mut self.rehearsal.rows);

@@ -97,7 +97,11 @@ impl Target {
                 ready: self.panel.is_ready(detector),
                 waiting_for: self.panel.waits_for(detector),
                 trained_at: self.panel.trained_at(detector),
-                model_version: None,
+                model_version: self
+                    .panel
+                    .version()
+                    .filter(|_| self.panel.trained_at(detector).is_some())
+                    .map(str::to_owned),
             }),
             assessment: self.verdict.target,
             consensus: self.verdict.consensus.map(|slot| self.slots[slot].labels.clone()),

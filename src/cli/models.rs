@@ -1,0 +1,51 @@
+//! `models`: the model store, looked at and turned back.
+
+use super::backtest::configuration;
+use super::{Failed, Models, OfModels};
+use crate::model_store::{Metadata, Store, Version};
+
+/// Does what was asked of the store.
+#[expect(clippy::print_stdout, reason = "this is the command's output")]
+pub(super) fn models(args: &Models) -> Result<(), Failed> {
+    let config = configuration(args.config_file.as_deref())?;
+    let models = config.detector.models;
+    let store = Store::open(args.path.clone().unwrap_or_else(|| models.path.into()), models.keep_versions);
+    let failed = |error: crate::model_store::Error| Failed::Running(error.to_string());
+    match &args.what {
+        OfModels::List => {
+            for entry in store.list().map_err(failed)? {
+                let mark = if entry.is_current { '*' } else { ' ' };
+                let said = entry.metadata.map_or_else(|error| error.to_string(), |metadata| line(&metadata));
+                println!("{mark} {} {said}", entry.version);
+            }
+        }
+        OfModels::Show { version } => {
+            let loaded = store.load(number(version)?).map_err(failed)?;
+            let text = serde_json::to_string_pretty(&loaded.metadata);
+            println!("{}", text.map_err(|error| Failed::Running(error.to_string()))?);
+        }
+        OfModels::Rollback { version } => {
+            let version = number(version)?;
+            store.rollback(version).map_err(failed)?;
+            println!("version {version} is in use; a running sidecar takes it up within half a minute");
+        }
+    }
+    Ok(())
+}
+
+fn number(text: &str) -> Result<Version, Failed> {
+    text.parse().map_err(|error: crate::model_store::NotAVersion| Failed::Asked(error.to_string()))
+}
+
+fn line(metadata: &Metadata) -> String {
+    format!(
+        "{} on {} rows of {} until {} ({})",
+        metadata.detectors.join(","),
+        metadata.rows,
+        metadata.features.join(","),
+        humantime::format_rfc3339_seconds(
+            std::time::UNIX_EPOCH + std::time::Duration::from_millis(metadata.last.millis().max(0) as u64)
+        ),
+        metadata.fingerprint
+    )
+}

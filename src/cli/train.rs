@@ -1,0 +1,95 @@
+//! `train`: from confirmed-normal data to a version in the model store.
+
+use std::time::Duration;
+
+use super::backtest::configuration;
+use super::progress::Progress;
+use super::{Failed, Subject, Train, runtime};
+use crate::config::Config;
+use crate::dataset::{Columns, Dataset};
+use crate::history::Prometheus;
+use crate::model_store::Store;
+use crate::series::Timestamp;
+use crate::setting::http_client;
+use crate::train;
+
+/// One request to Prometheus may take so long.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Trains and keeps what came of it.
+#[expect(clippy::print_stdout, reason = "this is the command's output")]
+pub(super) fn train(args: &Train) -> Result<(), Failed> {
+    let config = configuration(args.config_file.as_deref())?;
+    let failed = |error: train::Error| Failed::Running(error.to_string());
+    let signals: Vec<String> = config.signals.iter().map(|signal| signal.name.clone()).collect();
+    let data = match &args.prometheus_url {
+        Some(url) => runtime()?.block_on(remembered(url, args, &config))?,
+        None => read(args)?,
+    };
+    let data = data.arranged(&signals);
+    if args.config_file.is_some() && args.prometheus_url.is_none() && data.metrics != signals {
+        return Err(Failed::Running(format!(
+            "{}: has the columns {}; the configuration has the signals {}; train on what is configured, or leave columns out by --ignore-column",
+            data.file.display(),
+            data.metrics.join(", "),
+            signals.join(", ")
+        )));
+    }
+    let subject = match args.subject {
+        Subject::IsolationForest => train::Subject::IsolationForest,
+        Subject::LstmAutoencoder => train::Subject::LstmAutoencoder,
+        Subject::All => train::Subject::All,
+    };
+    let keep = config.detector.models.keep_versions;
+    let mut progress = Progress::new("train");
+    let trained = train::train(&data, subject, config, &mut |done, of| progress.tell(done, of));
+    drop(progress);
+    let (_, metadata, bytes) = trained.map_err(failed)?;
+    let version = Store::open(&args.output, keep)
+        .add(&metadata, &bytes)
+        .map_err(|error| Failed::Running(error.to_string()))?;
+    println!(
+        "version {version}: {} on {} rows of {} signals, {} bytes, in {}",
+        metadata.detectors.join(", "),
+        metadata.rows,
+        metadata.features.len(),
+        bytes.len(),
+        args.output.display()
+    );
+    Ok(())
+}
+
+fn read(args: &Train) -> Result<Dataset, Failed> {
+    let columns = Columns {
+        time: args.time_column.clone(),
+        label: None,
+        ignore: args.ignore_column.clone(),
+        refuse_labels: true,
+    };
+    let read = |file| Dataset::read(file, &columns).map_err(|bad| Failed::Running(bad.to_string()));
+    let mut files = args.data.iter();
+    let Some(first) = files.next() else { return Err(Failed::Asked("give --data".to_owned())) };
+    let mut data = read(first)?;
+    for file in files {
+        data = data.followed_by(read(file)?).map_err(|bad| Failed::Running(bad.to_string()))?;
+    }
+    Ok(data)
+}
+
+async fn remembered(url: &str, args: &Train, config: &Config) -> Result<Dataset, Failed> {
+    let running = |error: String| Failed::Running(error);
+    let (client, _) = http_client(PATIENCE).map_err(|error| running(error.to_string()))?;
+    let prometheus = Prometheus::new(client, url).map_err(|error| Failed::Asked(error.to_string()))?;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let to = Timestamp::from_seconds(now.as_secs() as f64);
+    let step = config.check_interval.0;
+    let mut progress = Progress::new("ask Prometheus");
+    let mut tell = |done: usize, of: usize| progress.tell(done, of);
+    let data = train::recall(&prometheus, config, &args.matches, (to - args.range.0, to), step, &mut tell)
+        .await
+        .map_err(|error| running(error.to_string()))?;
+    if data.is_empty() {
+        return Err(running(format!("{url}: has none of the configured signals in the last {}", args.range)));
+    }
+    Ok(data)
+}

@@ -1,0 +1,132 @@
+//! From confirmed-normal data to a model set: the training that `backtest` does on its first rows, kept.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::backtest::Replay;
+use crate::config::Config;
+use crate::dataset::{Bad, Dataset};
+use crate::detect::model_set::ModelSet;
+use crate::detect::verdict::Detector;
+use crate::history::Prometheus;
+use crate::model_store::Metadata;
+use crate::series::Timestamp;
+use crate::signal::{Macros, narrowed};
+
+/// Rows that a training needs at least: enough to fit the forest on and to calibrate it.
+const FEWEST: usize = 100;
+/// Where every training's randomness begins.
+const SEED: u64 = 1;
+
+/// What is trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// The isolation forest only.
+    IsolationForest,
+    /// The LSTM autoencoder only.
+    LstmAutoencoder,
+    /// Every detector.
+    All,
+}
+
+/// Why a training came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The data will not do.
+    #[error(transparent)]
+    Data(#[from] Bad),
+    /// Prometheus did not give it.
+    #[error(transparent)]
+    History(#[from] crate::history::Error),
+    /// A signal cannot be asked for.
+    #[error("signal {0}: {1}")]
+    Signal(String, String),
+    /// Nothing came of it.
+    #[error("{}: {problem}", data.display())]
+    Nothing {
+        /// What was learned from.
+        data: PathBuf,
+        /// Why, and the remedy.
+        problem: String,
+    },
+}
+
+/// Learns from `data`; the models, what they say of themselves, and the bytes to keep.
+pub fn train(
+    data: &Dataset,
+    subject: Subject,
+    mut config: Config,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<(ModelSet, Metadata, Vec<u8>), Error> {
+    data.strict()?;
+    data.learnable(FEWEST)?;
+    let nothing = |problem: &str| Error::Nothing { data: data.file.clone(), problem: problem.to_owned() };
+    let interval = data.interval().ok_or_else(|| nothing("has no step between its rows"))?;
+    config.detector.isolation_forest.enabled &= subject != Subject::LstmAutoencoder;
+    config.detector.lstm_autoencoder.enabled &= subject != Subject::IsolationForest;
+    let steps = config.detector.lstm_autoencoder.sequence_length;
+    let replay = Replay { config, interval, train_rows: data.len() };
+    let set = replay.learn(data, progress).ok_or_else(|| nothing("nothing was learned"))?;
+    let detectors = set.detectors();
+    for (asked, detector) in [
+        (Subject::IsolationForest, Detector::IsolationForest),
+        (Subject::LstmAutoencoder, Detector::LstmAutoencoder),
+    ] {
+        if (subject == asked || subject == Subject::All) && !detectors.contains(&detector) {
+            return Err(nothing(&format!(
+                "{} could not be fitted on {} rows; give it more (a window has {steps}), without gaps",
+                detector.name(),
+                data.len()
+            )));
+        }
+    }
+    let bytes = set.to_bytes().map_err(|error| nothing(&error))?;
+    let metadata = metadata(data, &set, interval);
+    Ok((set, metadata, bytes))
+}
+
+fn metadata(data: &Dataset, set: &ModelSet, interval: Duration) -> Metadata {
+    Metadata {
+        features: data.metrics.clone(),
+        rows: data.len() as u64,
+        first: data.times.first().copied().unwrap_or_default(),
+        last: data.times.last().copied().unwrap_or_default(),
+        fingerprint: data.fingerprint(),
+        seed: SEED,
+        detectors: set.detectors().into_iter().map(|detector| detector.name().to_owned()).collect(),
+        interval_ms: interval.as_millis() as u64,
+    }
+}
+
+/// The configured signals of one target as Prometheus remembers them: one column a signal that has data, one row each
+/// `check_interval`. `labels` say which target's series are meant; none, whatever there is.
+pub async fn recall(
+    prometheus: &Prometheus,
+    config: &Config,
+    labels: &[(String, String)],
+    (from, to): (Timestamp, Timestamp),
+    step: Duration,
+    progress: &mut (dyn FnMut(usize, usize) + Send),
+) -> Result<Dataset, Error> {
+    let macros = Macros { rate_interval: config.check_interval.0 * 4 };
+    let mut columns = Vec::new();
+    for (at, signal) in config.signals.iter().enumerate() {
+        let wrong = |problem: String| Error::Signal(signal.name.clone(), problem);
+        let expr = narrowed(&signal.expr, &macros, labels).map_err(|error| wrong(error.to_string()))?;
+        let mut told = |done: usize, of: usize| progress(at * of + done, config.signals.len() * of);
+        let series = prometheus.range(&expr, from, to, step, &mut told).await?;
+        match series.as_slice() {
+            [] => {}
+            [one] => columns.push((signal.name.clone(), one.points.clone())),
+            several if labels.is_empty() => {
+                return Err(wrong(format!(
+                    "gives {} series; say whose by --prometheus.match instance=HOST:PORT",
+                    several.len()
+                )));
+            }
+            // A signal of several series is judged series by series, and none is part of the vector.
+            _ => {}
+        }
+    }
+    Ok(Dataset::of_columns(Path::new("prometheus"), columns))
+}
