@@ -61,6 +61,8 @@ pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
     let (show, snapshots) = watch::channel(Arc::new(Snapshot::default()));
     let (detect, asked) = mpsc::channel(16);
     let (reload, reloads) = mpsc::channel(4);
+    // Retraining takes longer than keeping: a second set that waits is one too many already.
+    let (keep, kept) = mpsc::channel(2);
     let port = start.listener.local_addr().map_err(|error| error.to_string())?.port();
     let mut app = App {
         telemetry: telemetry.clone(),
@@ -88,12 +90,12 @@ pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
         started: Instant::now(),
         alerting: Arc::new(alertmanagers),
     };
-    let heart = heart::spawn(inbox, asked, messages.downgrade(), show, telemetry.clone())?;
+    let heart = heart::spawn(inbox, asked, messages.downgrade(), show, telemetry.clone(), keep)?;
     app.telemetry.reloaded(start.config.is_some(), unix_now());
     app.take_up(start.config.unwrap_or_else(idle), &messages).await;
     let serving = CancellationToken::new();
     let server = tokio::spawn(serve::run(start.listener, shared, serving.clone()));
-    app.watch_config(reloads, &messages, &ready, &stop).await;
+    app.watch_config(reloads, kept, &messages, &ready, &stop).await;
     tracing::info!("stopping");
     app.end_scrapers().await;
     drop(messages);
@@ -151,7 +153,7 @@ impl App {
         if std::mem::take(&mut self.is_new) {
             past::recall(&config, &known, Timestamp::from_seconds(unix_now() as f64), messages).await;
         }
-        self.models.insert(Models::new(&config)).look(messages).await;
+        self.models.insert(Models::new(&config, known.targets.len() == 1)).look(messages).await;
         let mut running = Running {
             stop_scrapers: CancellationToken::new(),
             scrapers: JoinSet::new(),
@@ -242,6 +244,7 @@ impl App {
     async fn watch_config(
         &mut self,
         mut reloads: mpsc::Receiver<ReloadRequest>,
+        mut kept: mpsc::Receiver<heart::Kept>,
         messages: &mpsc::Sender<Message>,
         ready: &AtomicBool,
         stop: &CancellationToken,
@@ -254,6 +257,10 @@ impl App {
                 () = stop.cancelled() => return,
                 Some(reply) = reloads.recv() => (Some(reply), "asked for"),
                 () = hangup.recv() => (None, "SIGHUP"),
+                Some(kept) = kept.recv() => {
+                    self.models.iter_mut().for_each(|models| models.keep(&kept));
+                    continue;
+                }
                 _ = look.tick() => (None, "file changed"),
             };
             if reason == "file changed" && !self.has_changed() {

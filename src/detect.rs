@@ -3,6 +3,7 @@
 pub mod budget;
 pub mod calibrate;
 pub mod config;
+pub mod drift;
 mod esd;
 pub mod fits;
 pub mod gate;
@@ -18,6 +19,7 @@ pub mod past;
 pub mod robust;
 pub mod season;
 pub mod seasonal_esd;
+pub mod shadow;
 pub mod shape;
 pub mod surprise;
 pub mod trend;

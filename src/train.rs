@@ -16,7 +16,7 @@ use crate::signal::{Macros, narrowed};
 /// Rows that a training needs at least: enough to fit the forest on and to calibrate it.
 const FEWEST: usize = 100;
 /// Where every training's randomness begins.
-const SEED: u64 = 1;
+pub const SEED: u64 = 1;
 
 /// What is trained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

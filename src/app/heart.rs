@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::detect::fits::{Model, Task};
 use crate::detect::model_set::ModelSet;
+use crate::detect::shadow::{FAULTS, Retrained};
 use crate::engine::snapshot::Snapshot;
 use crate::engine::{Change, Engine, Event, Fit, Health, Memories, Setup, Step};
 use crate::incident::State;
@@ -61,13 +62,14 @@ pub(super) fn spawn(
     back: mpsc::WeakSender<Message>,
     show: watch::Sender<Arc<Snapshot>>,
     telemetry: Telemetry,
+    keep: mpsc::Sender<Kept>,
 ) -> Result<Heart, String> {
     let (fits, jobs) = std::sync::mpsc::channel::<Fit<Task>>();
     let fitted = back.clone();
     let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
         std::thread::Builder::new().name(name.to_owned()).spawn(body).map_err(|error| error.to_string())
     };
-    spawn("fit", Box::new(move || fit(&jobs, &fitted)))?;
+    spawn("fit", Box::new(move || fit(&jobs, &fitted, &keep)))?;
     let (end, ended) = oneshot::channel();
     spawn(
         "engine",
@@ -99,7 +101,11 @@ pub(super) fn spawn(
 }
 
 /// Runs fits, one at a time. A fit that panics is lost; the model in use stays.
-fn fit(jobs: &std::sync::mpsc::Receiver<Fit<Task>>, back: &mpsc::WeakSender<Message>) {
+fn fit(
+    jobs: &std::sync::mpsc::Receiver<Fit<Task>>,
+    back: &mpsc::WeakSender<Message>,
+    keep: &mpsc::Sender<Kept>,
+) {
     while let Ok(Fit { target, asked, what }) = jobs.recv() {
         let began = Instant::now();
         let mut rest = Rest::new();
@@ -109,11 +115,45 @@ fn fit(jobs: &std::sync::mpsc::Receiver<Fit<Task>>, back: &mpsc::WeakSender<Mess
             continue;
         };
         tracing::debug!(target = %target, took = ?began.elapsed(), "fitted");
+        if let Model::Retrained(retrained) = &model {
+            tell(&target, retrained.as_deref(), keep);
+        }
         let Some(messages) = back.upgrade() else { return };
         if messages.blocking_send(Message::Fitted(Box::new(Fit { target, asked, what: model }))).is_err() {
             return;
         }
     }
+}
+
+/// Says what a retraining came to, and hands the models to whoever keeps them.
+fn tell(target: &Labels, retrained: Option<&Retrained>, keep: &mpsc::Sender<Kept>) {
+    let Some(retrained) = retrained else {
+        tracing::info!(%target, "not retrained: too few normal rows to try new models on");
+        return;
+    };
+    let (new, current, is_better) = (retrained.new, retrained.current, retrained.is_better());
+    tracing::info!(
+        %target,
+        new_incidents = new.incidents,
+        current_incidents = current.incidents,
+        new_caught = new.caught,
+        current_caught = current.caught,
+        of = FAULTS,
+        "{}",
+        if is_better { "retrained: the new models are taken" } else { "retrained: the new models are worse and kept aside" }
+    );
+    let kept = Kept { target: target.clone(), set: retrained.set.clone(), is_better };
+    if keep.try_send(kept).is_err() {
+        tracing::warn!(%target, "the retrained models are not kept: the store is still busy with others");
+    }
+}
+
+/// Retrained models to be kept.
+pub(super) struct Kept {
+    pub(super) target: Labels,
+    pub(super) set: ModelSet,
+    /// Whether they are in use; otherwise they lie aside.
+    pub(super) is_better: bool,
 }
 
 /// Keeps a fit to a tenth of one core: a pod's share is often no more, and a quota once used up would stop the verdicts
@@ -188,7 +228,7 @@ impl Beating {
                 tracing::info!(%target, rows = count, learned, took = ?began.elapsed(), "the past is remembered");
             }
             Err(_) => {
-                tracing::error!(%target, "remembering the past panicked; the target starts without. Please report it")
+                tracing::error!(%target, "remembering the past panicked; it starts without. Please report it");
             }
         }
         self.publish();

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::heart::{Message, Recalled};
+use super::heart::{Kept, Message, Recalled};
 use crate::config::Config;
 use crate::dataset::Dataset;
 use crate::detect::model_set::ModelSet;
 use crate::engine::{Memories, Setup};
 use crate::history::Prometheus;
-use crate::model_store::{Store, Version};
+use crate::model_store::{Metadata, Store, Version};
 use crate::series::{Labels, Timestamp};
 use crate::setting::http_client;
 use crate::train;
@@ -26,12 +26,30 @@ const MEANS: Duration = Duration::from_mins(5);
 pub(super) struct Models {
     store: Store,
     taken: Option<Version>,
+    /// Whether there is one target: what is retrained on one of several is not for the others.
+    is_for_one: bool,
 }
 
 impl Models {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &Config, is_for_one: bool) -> Self {
         let models = &config.detector.models;
-        Self { store: Store::open(&models.path, models.keep_versions), taken: None }
+        Self { store: Store::open(&models.path, models.keep_versions), taken: None, is_for_one }
+    }
+
+    /// Keeps what was retrained, in use or aside; with several targets it lives as long as the process.
+    pub(super) fn keep(&mut self, kept: &Kept) {
+        if !self.is_for_one {
+            return;
+        }
+        let outcome = kept.set.to_bytes().and_then(|bytes| {
+            let metadata = metadata(&kept.set);
+            let add = if kept.is_better { Store::add } else { Store::add_aside };
+            add(&self.store, &metadata, &bytes).map_err(|error| error.to_string())
+        });
+        match outcome {
+            Ok(version) => tracing::info!(target = %kept.target, %version, "retrained models are kept"),
+            Err(error) => tracing::warn!(target = %kept.target, error, "retrained models are not kept"),
+        }
     }
 
     /// Hands the engine the version in use, if it is another than before. One that cannot be read is said and left.
@@ -58,6 +76,19 @@ impl Models {
                 tracing::error!(version = %loaded.version, error, "models not taken up; those in use stay");
             }
         }
+    }
+}
+
+fn metadata(set: &ModelSet) -> Metadata {
+    Metadata {
+        features: set.metrics.clone(),
+        rows: set.rows,
+        first: set.since,
+        last: set.at,
+        fingerprint: "of the sidecar's own memory".to_owned(),
+        seed: train::SEED,
+        detectors: set.detectors().into_iter().map(|detector| detector.name().to_owned()).collect(),
+        interval_ms: set.interval.as_millis() as u64,
     }
 }
 

@@ -123,7 +123,6 @@ fn the_shipped_configuration_says_what_the_defaults_are() {
 fn what_is_not_there_yet_is_refused_rather_than_believed_in() {
     for text in [
         "probe:\n  targets: [{tcp: 'a:1'}]",
-        "history:\n  prometheus_url: http://a:1",
         "alert:\n  slack_enabled: true",
         "alert:\n  email_enabled: true",
         "alert:\n  alertmanager_config: am.yml",

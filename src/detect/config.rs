@@ -175,6 +175,10 @@ impl Default for Models {
     }
 }
 
+fn rows(time: Duration, interval: Duration) -> u64 {
+    (time.as_secs_f64() / interval.as_secs_f64().max(1e-3)).ceil() as u64
+}
+
 impl Config {
     /// Weights of the vote, 0 for what is switched off.
     pub fn weights(&self) -> super::vote::Weights {
@@ -208,6 +212,7 @@ impl Config {
             false_alerts_per_day: self.false_alerts_per_day,
             interval,
             open_after: open_after as usize,
+            retrain_every: rows(self.models.retrain_interval.0, interval),
             remember: None,
         }
     }

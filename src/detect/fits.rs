@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::drift::Drift;
 use super::isolation::{self, Isolation};
 use super::lstm::{self, Autoencoder, Course};
 use super::memory::Tiers;
 use super::past::{Past, Scale};
 use super::season::{Period, Season};
+use super::shadow::{self, Retrained, Retraining};
 use super::surprise::Raw;
 use super::{Fit, Scorer};
 use crate::series::Timestamp;
@@ -21,6 +23,8 @@ pub enum Task {
     Lstm(Rows, lstm::Recipe),
     /// Of every metric's season.
     Seasons(Tiers, Period),
+    /// Of everything, to be tried against what is in use.
+    Retrain(Rows, Box<Retraining>),
 }
 
 /// What a fit is run on.
@@ -39,12 +43,14 @@ pub struct Rows {
 
 /// What a fit has yielded.
 pub enum Model {
-    /// A forest for each pace and every metric's scale; `None` where the rows did not suffice.
-    Isolation(Option<Vec<Fitted<Isolation>>>, Vec<(usize, Scale)>),
+    /// A forest for each pace, `None` where the rows did not suffice; and for every metric its scale and its bins.
+    Isolation(Option<Vec<Fitted<Isolation>>>, Vec<(Scale, Option<Drift>)>),
     /// An autoencoder for each pace.
     Lstm(Option<Vec<Fitted<Autoencoder>>>),
     /// One a metric.
     Seasons(Vec<Option<Arc<Season>>>),
+    /// What the trial of new models came to; `None` where the rows did not suffice.
+    Retrained(Option<Box<Retrained>>),
 }
 
 /// A model, the newest row it was fitted on, and its scores of normal rows that it was not fitted on.
@@ -73,9 +79,9 @@ impl Task {
         match self {
             Self::Isolation(rows, params) => {
                 let past = rows.past();
-                let scales = (0..past.width())
-                    .filter_map(|metric| Some((metric, Scale::of(past.column(metric))?)))
-                    .collect();
+                let scale = |metric| Scale::of(past.column(metric)).unwrap_or_default();
+                let scales =
+                    (0..past.width()).map(|metric| (scale(metric), Drift::of(past.column(metric)))).collect();
                 let fit = |past: Past| {
                     let (fitted, held) = rows.split(past);
                     pause();
@@ -102,6 +108,9 @@ impl Task {
                     tiers.season(metric, &period)
                 };
                 Model::Seasons((0..tiers.width()).map(season).collect())
+            }
+            Self::Retrain(rows, retraining) => {
+                Model::Retrained(retraining.run(&rows.newest(shadow::ROWS), pause).map(Box::new))
             }
         }
     }

@@ -71,6 +71,11 @@ impl Memory {
         self.seen
     }
 
+    /// Time of the oldest row held.
+    pub fn oldest(&self) -> Option<Timestamp> {
+        self.rows.first()
+    }
+
     /// Five-minute means taken so far.
     pub fn tier_rows(&self) -> u64 {
         self.fine.seen

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::budget::Budget;
+use super::drift::Drift;
 use super::isolation::Isolation;
 use super::lstm::Autoencoder;
 use super::season::Season;
@@ -22,13 +23,19 @@ pub struct ModelSet {
     pub metrics: Vec<String>,
     /// Time between checks.
     pub interval: Duration,
+    /// Oldest row remembered.
+    pub since: Timestamp,
     /// Newest row learned from.
     pub at: Timestamp,
+    /// Rows learned from.
+    pub rows: u64,
     /// One a pace.
     pub(super) paces: Vec<PaceSet>,
     /// One a metric.
     pub(super) seasons: Vec<Option<Arc<Season>>>,
     pub(super) budget: Budget,
+    /// One a metric.
+    pub(super) drifts: Vec<Option<Drift>>,
 }
 
 /// What was learned at one pace.

@@ -17,6 +17,7 @@ pub use opinion::Work;
 use opinion::{CANONICAL, Knobs, confidence, narrowest};
 
 use super::budget::Budget;
+use super::drift::Drift;
 use super::gate::Gate;
 use super::guard::{Guard, Learning};
 use super::isolation;
@@ -58,6 +59,8 @@ pub struct Settings {
     pub interval: Duration,
     /// Checks over the threshold that open an incident.
     pub open_after: usize,
+    /// Rows after which models are retrained.
+    pub retrain_every: u64,
     /// Rows remembered for fits; `None` for as many as a few megabytes hold.
     pub remember: Option<usize>,
 }
@@ -101,6 +104,7 @@ pub struct MetricVerdict {
 struct Watched {
     metric: Metric,
     guard: Guard,
+    drift: Option<Drift>,
 }
 
 /// Values before which no baseline is judged by.
@@ -130,7 +134,10 @@ impl Panel {
     pub fn new(settings: Settings, metrics: Vec<Metric>) -> Self {
         let width = metrics.len();
         Self {
-            watched: metrics.into_iter().map(|metric| Watched { metric, guard: Guard::default() }).collect(),
+            watched: metrics
+                .into_iter()
+                .map(|metric| Watched { metric, guard: Guard::default(), drift: None })
+                .collect(),
             width,
             memory: Memory::new(width, settings.remember),
             paces: paces(&settings, width),
@@ -157,13 +164,13 @@ impl Panel {
 
     /// Takes up a further metric, at the end.
     pub fn add(&mut self, metric: Metric) {
-        self.watched.push(Watched { metric, guard: Guard::default() });
+        self.watched.push(Watched { metric, guard: Guard::default(), drift: None });
         self.paces.iter_mut().for_each(Pace::add);
     }
 
     /// Puts another metric in the place of one, of which everything is forgotten.
     pub fn replace(&mut self, at: usize, metric: Metric) {
-        self.watched[at] = Watched { metric, guard: Guard::default() };
+        self.watched[at] = Watched { metric, guard: Guard::default(), drift: None };
         self.paces.iter_mut().for_each(|pace| pace.forget(at));
     }
 
@@ -290,6 +297,9 @@ impl Panel {
                 work.learn.push(true);
                 continue;
             }
+            if let (Some(drift), Some(value)) = (&mut watched.drift, values[metric]) {
+                drift.take(value, self.settings.interval);
+            }
             let flagged = verdict.metrics[metric].flagged || in_incident[metric];
             let learning = watched.guard.decide(at, flagged, adapt_after);
             work.learn.push(learning == Learning::Learn);
@@ -372,6 +382,11 @@ impl Panel {
     /// The newest row a detector's model has learned from.
     pub fn trained_at(&self, detector: Detector) -> Option<Timestamp> {
         self.trained_at[detector.index()]
+    }
+
+    /// How far a metric has drifted from what the models were fitted on.
+    pub fn drift(&self, metric: usize) -> Option<f64> {
+        self.watched.get(metric)?.drift.as_ref()?.index()
     }
 
     /// Version of the model set in use, where it came from a store.

@@ -23,7 +23,7 @@ pub struct Past {
 }
 
 /// Where a metric's values lie, and how far they stray; the floors keep constant and nearly constant ones harmless.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Scale {
     center: f64,
     spread: f64,

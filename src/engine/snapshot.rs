@@ -114,6 +114,8 @@ pub struct MetricSnapshot {
     pub assessment: Option<Assessment>,
     /// Severity of the incident that fires for it.
     pub firing: Option<Severity>,
+    /// Population stability index of its last day against the training; `None` without models or too early.
+    pub drift: Option<f64>,
     /// A link for the people it concerns, where the configuration gives one.
     pub runbook_url: Option<String>,
 }

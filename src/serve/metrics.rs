@@ -212,6 +212,14 @@ fn signals(page: &mut Page, snapshot: &Snapshot) {
     page.per_metric(snapshot, ("dwcp_anomaly_deviation_sigma", "Distance from expected, in sigmas."), |m| {
         Some(m.assessment?.deviation_sigma)
     });
+    page.per_metric(
+        snapshot,
+        (
+            "dwcp_signal_drift_index",
+            "Population stability index of the last day against the training; above 0.25 much has changed.",
+        ),
+        |m| m.drift,
+    );
     page.family(
         "dwcp_anomaly_confidence",
         "gauge",

@@ -137,6 +137,12 @@ impl Table {
         Some(Timestamp::from_millis(*newest))
     }
 
+    /// Time of the oldest row.
+    pub fn first(&self) -> Option<Timestamp> {
+        let oldest = self.times().first()?;
+        Some(Timestamp::from_millis(*oldest))
+    }
+
     fn times(&self) -> &[i64] {
         &self.times.typed::<i64>()[self.start..self.end]
     }

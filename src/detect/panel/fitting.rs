@@ -6,6 +6,7 @@ use super::super::fits::{Fitted, Model, Rows, Task};
 use super::super::model_set::ModelSet;
 use super::super::pace::Pace;
 use super::super::part::Part;
+use super::super::shadow::Retraining;
 use super::super::surprise::Normal;
 use super::super::verdict::Detector;
 use super::super::{isolation, lstm};
@@ -13,10 +14,11 @@ use super::{Panel, Settings};
 
 /// Rows at which the forest is first asked for; it takes effect thirty checks later, at sixty.
 pub(super) const FIRST_FIT: u64 = isolation::FEWEST as u64;
-/// Rows after which it is fitted anew at the latest.
+/// Rows from which on models are not fitted anew each time the rows have doubled, but retrained at leisure and tried
+/// before they are taken.
 const REFIT: u64 = 4096;
-/// The same for the autoencoder, which costs seconds.
-const REFIT_LSTM: u64 = 16_384;
+/// Version of models that were retrained and are not kept in a store yet.
+const RETRAINED: &str = "retrained";
 /// Tier rows at which seasons are first looked for: four hours.
 const FIRST_SEASON: u64 = 48;
 /// Tier rows after which they are looked for anew at the latest: a day.
@@ -26,18 +28,28 @@ pub(super) struct Due {
     pub(super) isolation: u64,
     pub(super) lstm: u64,
     pub(super) seasons: u64,
+    retraining: u64,
 }
 
 impl Due {
     pub(super) fn first(settings: &Settings) -> Self {
         let windows = lstm::FEWEST_WINDOWS * settings.lstm.steps;
-        Self { isolation: FIRST_FIT, lstm: windows as u64, seasons: FIRST_SEASON }
+        Self {
+            isolation: FIRST_FIT,
+            lstm: windows as u64,
+            seasons: FIRST_SEASON,
+            retraining: settings.retrain_every.max(2 * REFIT),
+        }
     }
 
     /// Everything was fitted just now.
-    pub(super) fn rest(&mut self, rows: u64, tier_rows: u64) {
-        *self =
-            Self { isolation: rows + REFIT_LSTM, lstm: rows + REFIT_LSTM, seasons: tier_rows + SEASON_AGAIN };
+    pub(super) fn rest(&mut self, rows: u64, tier_rows: u64, retrain_every: u64) {
+        *self = Self {
+            isolation: u64::MAX,
+            lstm: u64::MAX,
+            seasons: tier_rows + SEASON_AGAIN,
+            retraining: rows + retrain_every.max(REFIT),
+        };
     }
 }
 
@@ -46,12 +58,16 @@ impl Panel {
     pub fn due(&mut self) -> Option<Task> {
         let (rows, tier_rows) = (self.memory.rows(), self.memory.tier_rows());
         if self.is_on(Detector::IsolationForest) && rows >= self.due.isolation {
-            self.due.isolation = rows + rows.min(REFIT);
+            self.due.isolation = if rows < REFIT { 2 * rows } else { u64::MAX };
             return Some(self.isolation_task(true));
         }
         if self.is_on(Detector::LstmAutoencoder) && rows >= self.due.lstm {
-            self.due.lstm = rows + (3 * rows).min(REFIT_LSTM);
+            self.due.lstm = if rows < REFIT { 4 * rows } else { u64::MAX };
             return Some(self.lstm_task(true));
+        }
+        if rows >= self.due.retraining {
+            self.due.retraining = rows + self.settings.retrain_every.max(REFIT);
+            return Some(self.retraining());
         }
         if self.is_on(Detector::SeasonalEsd) && tier_rows >= self.due.seasons {
             self.due.seasons = tier_rows + tier_rows.min(SEASON_AGAIN);
@@ -78,6 +94,12 @@ impl Panel {
         Task::Lstm(self.rows(hold_out), self.settings.lstm)
     }
 
+    fn retraining(&mut self) -> Task {
+        let metrics = self.watched[..self.width].iter().map(|watched| watched.metric.clone()).collect();
+        let retraining = Retraining { settings: self.settings.clone(), metrics, current: self.models() };
+        Task::Retrain(self.rows(false), Box::new(retraining))
+    }
+
     /// Takes up what a fit has yielded.
     pub fn install(&mut self, model: Model) {
         match model {
@@ -91,12 +113,23 @@ impl Panel {
                     }
                 }
                 for pace in &mut self.paces {
-                    scales.iter().for_each(|(metric, scale)| pace.set_spread(*metric, scale.spread()));
+                    scales
+                        .iter()
+                        .enumerate()
+                        .for_each(|(at, (scale, _))| pace.set_spread(at, scale.spread()));
+                }
+                for (watched, (_, drift)) in self.watched.iter_mut().zip(scales) {
+                    watched.drift = drift;
                 }
                 self.install_at(Part::Isolation, fitted, |pace, model| {
                     pace.isolation = Some(Arc::new(model));
                 });
             }
+            Model::Retrained(Some(retrained)) if retrained.is_better() => {
+                // The metrics are those it was made for, unless they changed meanwhile: then it is of no use.
+                let _ = self.adopt(&retrained.set, RETRAINED);
+            }
+            Model::Retrained(_) => {}
             Model::Lstm(fitted) => self.install_at(Part::Lstm, fitted, |pace, model| {
                 pace.lstm = Some(Arc::new(model));
             }),
@@ -128,10 +161,13 @@ impl Panel {
         ModelSet {
             metrics: self.names(),
             interval: self.settings.interval,
+            since: self.memory.oldest().unwrap_or(at),
             at,
+            rows: self.memory.rows(),
             paces: self.paces.iter().map(|pace| pace.set(self.width)).collect(),
             seasons: (0..self.width).map(|metric| self.paces[0].season(metric)).collect(),
             budget: self.budget.clone(),
+            drifts: self.watched[..self.width].iter().map(|watched| watched.drift.clone()).collect(),
         }
     }
 
@@ -155,11 +191,14 @@ impl Panel {
             self.paces.iter_mut().for_each(|pace| pace.reseason(metric, season.clone()));
         }
         self.budget.adopt(&set.budget);
+        for (watched, drift) in self.watched.iter_mut().zip(&set.drifts) {
+            watched.drift.clone_from(drift);
+        }
         for detector in set.detectors() {
             self.trained_at[detector.index()] = Some(set.at);
         }
         self.version = Some(version.to_owned());
-        self.due.rest(self.memory.rows(), self.memory.tier_rows());
+        self.due.rest(self.memory.rows(), self.memory.tier_rows(), self.settings.retrain_every);
         Ok(())
     }
 }

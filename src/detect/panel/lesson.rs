@@ -113,6 +113,6 @@ impl Panel {
             self.surprise(work);
             self.budget.absorb(evidence(work));
         }
-        self.due.rest(self.memory.rows(), self.memory.tier_rows());
+        self.due.rest(self.memory.rows(), self.memory.tier_rows(), self.settings.retrain_every);
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use super::super::snapshot::{Detection, DetectorStatus, MetricSnapshot, TargetSnapshot};
-use super::{Setup, Slot, Target};
-use crate::detect::panel::Work;
-use crate::detect::verdict::{Assessment, Band, Detector, Severity};
+use super::{Setup, Target};
+use crate::detect::panel::{MetricVerdict, Work};
+use crate::detect::verdict::{Detector, Severity};
 use crate::incident::Incident;
 
 impl Target {
@@ -32,39 +32,25 @@ impl Target {
             severity,
             consensus: verdict.consensus.map(|slot| self.slots[slot].labels.clone()),
             assessment: verdict.target,
-            metrics: self
-                .slots
+            metrics: values
                 .iter()
                 .enumerate()
-                .map(|(at, slot)| {
-                    self.metric(
-                        slot,
-                        values[at],
-                        verdict.metrics[at].assessment,
-                        verdict.metrics[at].band,
-                        setup,
-                    )
-                })
+                .map(|(at, value)| self.metric(at, *value, verdict.metrics[at], setup))
                 .collect(),
         })
     }
 
-    fn metric(
-        &self,
-        slot: &Slot,
-        value: Option<f64>,
-        assessment: Option<Assessment>,
-        band: Option<Band>,
-        setup: &Setup,
-    ) -> MetricSnapshot {
+    fn metric(&self, at: usize, value: Option<f64>, verdict: MetricVerdict, setup: &Setup) -> MetricSnapshot {
+        let slot = &self.slots[at];
         let definition = &setup.signals[slot.signal].0;
         MetricSnapshot {
             labels: slot.labels.clone(),
             unit: definition.unit.clone(),
             value,
             no_data: if value.is_none() { self.no_data[slot.signal].clone() } else { None },
-            band: band.filter(|_| value.is_some()),
-            assessment,
+            band: verdict.band.filter(|_| value.is_some()),
+            assessment: verdict.assessment,
+            drift: self.panel.drift(at).filter(|_| value.is_some()),
             firing: slot.machine.firing().map(Incident::severity),
             runbook_url: definition.runbook_url.clone(),
         }
@@ -73,9 +59,7 @@ impl Target {
     /// Everything there is to see of the target.
     pub(in crate::engine) fn show(&self, setup: &Setup, budget_used: f64) -> TargetSnapshot {
         let verdict = |at: usize| self.verdict.metrics.get(at).copied().unwrap_or_default();
-        let metrics = self.slots.iter().enumerate().map(|(at, slot)| {
-            self.metric(slot, self.values[at], verdict(at).assessment, verdict(at).band, setup)
-        });
+        let metrics = (0..self.slots.len()).map(|at| self.metric(at, self.values[at], verdict(at), setup));
         let weights = setup.detection.weights;
         TargetSnapshot {
             labels: self.setup.labels.clone(),
