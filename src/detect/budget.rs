@@ -1,92 +1,233 @@
 //! The calibration's one free parameter: how surprising is surprising enough, so that normal data stay within the
 //! budget of false alerts.
 //!
-//! An incident opens when the evidence stays over κ for as many checks as the configuration asks for, so κ is fit to
-//! the smallest evidence of the last so many checks: it is what normal data exceed as often a day as the budget allows, by
-//! the tail of that quantity (peaks over threshold, [`super::calibrate`]). Until enough of it is known κ leans on what
-//! independent, well-calibrated surprises would give; it never leaves [`RANGE`] of that, so that neither a quiet hour
-//! nor a rough one can talk the detectors into crying wolf or into silence.
+//! An incident opens when the vote's reach ([`super::vote::reach`]) stays over κ for as many checks as the configuration
+//! asks for, so κ is fit to the smallest reach of the last so many checks: it is what normal data exceed as often a day as
+//! the budget allows. Exceedances come in clusters, and a cluster is one incident: the peaks of clusters are fitted
+//! (peaks over threshold with runs declustering: Smith 1989; probability-weighted moments: Hosking & Wallis 1987), over
+//! the last week.
+//!
+//! Suspicious checks are not learned, or frequent incidents would raise κ until nobody hears of them; but when a good part
+//! of the last day was suspicious, that is how things are now. Until enough is known κ leans on what independent,
+//! well-calibrated surprises would give; it never leaves [`RANGE`] of where it began, so that neither a quiet hour nor a
+//! rough one can talk the detectors into crying wolf or into silence.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::calibrate::Calibration;
+use super::robust;
 
 /// An incident needs several checks in a row, so a lone crossing may be likelier than the budget: the share of its
-/// surprise that is asked for until the target's own evidence is known.
+/// surprise that is asked for until the target's own reach is known.
 const PERSISTENCE: f64 = 0.75;
 /// Checks at which what was measured weighs as much as what is assumed.
 const TRUST: f64 = 1000.0;
-/// κ at least and at most, of what is assumed.
-const RANGE: (f64, f64) = (0.4, 2.0);
-/// No check is taken for rarer than this, however long the interval.
-const LIKELIEST: f64 = 2e-3;
+/// κ at least and at most, of what it began with: what is assumed, or what a training measured.
+const RANGE: (f64, f64) = (0.6, 2.0);
+const ASSUMED_RANGE: (f64, f64) = (0.4, 2.0);
+/// Share of the budget that is planned for: tomorrow's normal is not quite that of the past.
+const MARGIN: f64 = 0.8;
+/// No check is taken for likelier than this to open an incident, however long the interval.
+const LIKELIEST: f64 = 7e-4;
+/// Blocks of checks remembered, and the time they span once it has been watched for as long.
+const BLOCKS: usize = 4096;
+const SPAN: Duration = Duration::from_hours(7 * 24);
+/// Checks under the threshold that end a cluster.
+const RUN: usize = 5;
+/// Time after which κ is fit anew.
+const AGAIN: Duration = Duration::from_hours(1);
+/// Share of κ from which on a check is suspicious, and share of the last day above which suspicion is how things are.
+const SUSPICIOUS: f64 = 0.3;
+const DRIFT: f64 = 0.15;
+/// Checks that a day has at least.
+const SHORTEST_DAY: f64 = 200.0;
 
 /// κ of one target.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Budget {
     checks_per_day: f64,
     per_day: f64,
-    /// Evidence of the newest checks, as many as open an incident.
+    /// Reach of the newest checks, as many as open an incident.
     newest: VecDeque<f64>,
     open_after: usize,
-    lasting: Calibration,
+    /// The largest lasting reach of each block of `stride` learned checks, oldest first.
+    blocks: VecDeque<f32>,
+    stride: usize,
+    /// Of the block under way: its largest, and checks in it.
+    block: (f64, usize),
+    /// Share of the last day that was suspicious.
+    suspicious: f64,
+    /// Checks since the last fit.
+    fresh: usize,
+    /// κ that a training measured.
+    trained: Option<f64>,
+    kappa: f64,
 }
 
 impl Budget {
     /// `per_day` false alerts at one check every `interval`, of which `open_after` open an incident.
     pub fn new(per_day: f64, interval: Duration, open_after: usize) -> Self {
-        Self {
-            checks_per_day: 86_400.0 / interval.as_secs_f64().max(1e-3),
+        let interval = interval.as_secs_f64().max(1e-3);
+        let mut budget = Self {
+            checks_per_day: 86_400.0 / interval,
             per_day: per_day.max(1e-6),
             newest: VecDeque::new(),
             open_after: open_after.max(1),
-            lasting: Calibration::new(interval),
-        }
+            blocks: VecDeque::new(),
+            stride: ((SPAN.as_secs_f64() / interval / BLOCKS as f64).ceil() as usize).max(1),
+            block: (0.0, 0),
+            suspicious: 0.0,
+            fresh: 0,
+            trained: None,
+            kappa: 0.0,
+        };
+        budget.fit();
+        budget
     }
 
     /// Goes on with another budget.
     pub fn ask(&mut self, per_day: f64) {
         self.per_day = per_day.max(1e-6);
+        if self.trained.is_some() {
+            self.settle();
+        }
+        self.fit();
     }
 
-    /// Takes over what `learned` knows of normal evidence; how much is asked for stays.
+    /// Takes over what `learned` knows of the normal reach; how much is asked for stays.
     pub fn adopt(&mut self, learned: &Self) {
-        self.lasting.clone_from(&learned.lasting);
+        self.blocks.clone_from(&learned.blocks);
+        self.stride = learned.stride;
+        self.settle();
     }
 
-    /// Takes in the evidence of one check that was not flagged.
-    pub fn absorb(&mut self, evidence: f64) {
-        self.newest.push_back(evidence);
+    /// What is known so far comes of a training: κ stays around what it measures.
+    pub fn settle(&mut self) {
+        // What is leant on depends on whether there was a training.
+        self.trained = self.measured();
+        self.trained = self.trained.map(|_| self.known());
+        self.fit();
+    }
+
+    /// Takes in the reach of one check. `flagged` ones are never learned; those that are only suspicious are once there
+    /// have been too many of them to be incidents.
+    pub fn absorb(&mut self, reach: f64, flagged: bool) {
+        self.newest.push_back(reach);
         if self.newest.len() > self.open_after {
             self.newest.pop_front();
         }
-        if self.newest.len() == self.open_after {
-            self.lasting.absorb(self.newest.iter().copied().fold(f64::INFINITY, f64::min));
+        if self.newest.len() < self.open_after {
+            return;
+        }
+        let lasting = self.newest.iter().copied().fold(f64::INFINITY, f64::min);
+        let is_suspicious = lasting > SUSPICIOUS * self.kappa;
+        let rate = self.checks_per_day.max(SHORTEST_DAY).recip();
+        self.suspicious += rate * (f64::from(u8::from(is_suspicious)) - self.suspicious);
+        if !flagged && (!is_suspicious || self.suspicious > DRIFT || self.trained.is_none()) {
+            self.learn(lasting);
+        }
+        self.fresh += 1;
+        let again = (self.checks_per_day * AGAIN.as_secs_f64() / 86_400.0) as usize;
+        if self.fresh > again.min(self.blocks.len() * self.stride / 8) {
+            self.fit();
         }
     }
 
-    /// A check that was flagged: what comes after it does not go on from what was before.
+    fn learn(&mut self, lasting: f64) {
+        self.block = (self.block.0.max(lasting), self.block.1 + 1);
+        if self.block.1 < self.stride {
+            return;
+        }
+        if self.blocks.len() == BLOCKS {
+            self.blocks.pop_front();
+        }
+        self.blocks.push_back(self.block.0 as f32);
+        self.block = (0.0, 0);
+    }
+
+    /// A check without a verdict: what comes after it does not go on from what was before.
     pub fn pass_over(&mut self) {
         self.newest.clear();
     }
 
-    /// Surprise of a check that is as rare as the budget.
-    fn rarity(&self) -> f64 {
-        -(self.per_day / self.checks_per_day).min(LIKELIEST).log10()
+    /// The reach that is at the budget level.
+    pub fn kappa(&self) -> f64 {
+        self.kappa
     }
 
-    /// The evidence that is at the budget level.
-    pub fn kappa(&self) -> f64 {
-        let assumed = PERSISTENCE * (self.checks_per_day / self.per_day).log10().max(1.0);
-        let known = self.lasting.len() as f64;
-        let trust = known / (known + TRUST);
-        let measured = self.lasting.score_at(self.rarity()).unwrap_or(assumed);
-        let kappa = trust * measured + (1.0 - trust) * assumed;
-        kappa.clamp(RANGE.0 * assumed, RANGE.1 * assumed)
+    fn fit(&mut self) {
+        self.fresh = 0;
+        let assumed = self.assumed();
+        self.kappa = match self.trained {
+            Some(trained) => self.known().clamp(RANGE.0 * trained, RANGE.1 * trained),
+            None => self.known().clamp(ASSUMED_RANGE.0 * assumed, ASSUMED_RANGE.1 * assumed),
+        };
     }
+
+    fn assumed(&self) -> f64 {
+        PERSISTENCE * (self.checks_per_day / self.per_day).log10().max(1.0)
+    }
+
+    /// What was measured, leaning on what is assumed while it rests on few checks: they cannot have shown what is rare.
+    fn known(&self) -> f64 {
+        let checks = (self.blocks.len() * self.stride) as f64;
+        let trust = checks / (checks + TRUST);
+        let assumed = self.assumed();
+        let measured = self.measured().unwrap_or(assumed);
+        let doubted = if self.trained.is_some() { measured.max(assumed) } else { assumed };
+        trust * measured + (1.0 - trust) * doubted
+    }
+
+    /// What the lasting reach of normal checks exceeds as often as the budget allows; `None` before anything is known.
+    fn measured(&self) -> Option<f64> {
+        let n = self.blocks.len();
+        let mut sorted: Vec<f64> = self.blocks.iter().map(|reach| f64::from(*reach)).collect();
+        robust::sort(&mut sorted);
+        let highest = *sorted.last()?;
+        let begin = match n {
+            0..400 => 0.9,
+            400..2000 => 0.95,
+            _ => 0.98,
+        };
+        let begin = sorted[((begin * n as f64).ceil() as usize).min(n - 1)];
+        let peaks = self.peaks(begin);
+        if peaks.len() < 3 {
+            return Some(highest + 0.5);
+        }
+        let allowed = (MARGIN * self.per_day / self.checks_per_day).min(LIKELIEST);
+        let share = allowed * (n * self.stride) as f64 / peaks.len() as f64;
+        Some(begin + exceeded(&peaks, share))
+    }
+
+    /// Excesses over `begin` of the peaks of clusters, ascending.
+    fn peaks(&self, begin: f64) -> Vec<f64> {
+        let apart = (RUN / self.stride).max(1);
+        let mut peaks: Vec<f64> = Vec::new();
+        let mut last = None;
+        for (at, reach) in self.blocks.iter().map(|reach| f64::from(*reach)).enumerate() {
+            if reach <= begin {
+                continue;
+            }
+            match (last, peaks.last_mut()) {
+                (Some(last), Some(peak)) if at - last <= apart => *peak = peak.max(reach - begin),
+                _ => peaks.push(reach - begin),
+            }
+            last = Some(at);
+        }
+        robust::sort(&mut peaks);
+        peaks
+    }
+}
+
+/// What a `share` of ascending excesses exceed, by the generalised Pareto distribution; 0 where all of them may.
+fn exceeded(excesses: &[f64], share: f64) -> f64 {
+    if share >= 1.0 {
+        return 0.0;
+    }
+    let (shape, scale) = super::calibrate::pareto_of(excesses, 0.1);
+    if shape > 1e-6 { scale / shape * (share.powf(-shape) - 1.0) } else { -scale * share.ln() }
 }
 
 #[cfg(test)]
@@ -107,24 +248,60 @@ mod tests {
     fn restless_normal_data_raise_the_bar_and_quiet_ones_lower_it_within_bounds() {
         let fed = |evidence: f64| {
             let mut budget = Budget::new(1.0, SECOND * 10, 3);
-            (0..60_000).for_each(|i| budget.absorb(evidence * (1.0 + f64::from(i % 97) / 100.0)));
+            (0..60_000).for_each(|i| budget.absorb(evidence * (1.0 + f64::from(i % 97) / 100.0), false));
             budget.kappa()
         };
         let assumed = Budget::new(1.0, SECOND * 10, 3).kappa();
         assert!(fed(2.5) > assumed, "{} {assumed}", fed(2.5));
         assert!(fed(0.5) < assumed);
-        assert_eq!(fed(100.0), RANGE.1 * assumed);
-        assert_eq!(fed(0.0), RANGE.0 * assumed);
+        assert_eq!(fed(100.0), ASSUMED_RANGE.1 * assumed);
+        assert_eq!(fed(0.0), ASSUMED_RANGE.0 * assumed);
     }
 
     #[test]
     fn single_peaks_count_for_nothing_where_three_checks_open_an_incident() {
         let fed = |peak: usize| {
             let mut budget = Budget::new(1.0, SECOND * 10, 3);
-            (0..60_000).for_each(|i| budget.absorb(if i % 100 < peak { 9.0 } else { 0.5 }));
+            (0..60_000).for_each(|i| budget.absorb(if i % 100 < peak { 9.0 } else { 0.5 }, false));
             budget.kappa()
         };
         assert_eq!(fed(1), fed(2));
-        assert!(fed(4) > fed(2));
+        assert!(fed(4) > fed(2), "{} {}", fed(4), fed(2));
+    }
+
+    /// A day of calm with a cluster of ten checks every hour, whose heights are spread evenly.
+    fn clustered(i: usize) -> f64 {
+        if i % 360 < 12 { 3.0 + ((i / 360 * 37) % 101) as f64 / 50.0 } else { 0.3 }
+    }
+
+    #[test]
+    fn a_cluster_is_one_incident_and_as_many_pass_as_the_budget_allows() {
+        let mut budget = Budget::new(3.0, SECOND * 10, 3);
+        let week = 7 * 8640;
+        (0..week).for_each(|i| budget.absorb(clustered(i), false));
+        let kappa = budget.kappa();
+        let passing = (0..week).step_by(360).filter(|i| clustered(*i) > kappa).count() as f64 / 7.0;
+        // Of 24 clusters a day; the tail of an even spread is bounded, so the fit errs on the side of silence.
+        assert!((1.0..=3.0).contains(&passing), "{passing} a day over {kappa}");
+    }
+
+    #[test]
+    fn flagged_checks_are_never_learned_and_suspicious_ones_only_when_there_are_many() {
+        let trained = || {
+            let mut budget = Budget::new(1.0, SECOND * 10, 1);
+            let calm = |i: usize| if i % 50 == 0 { 1.0 + (i % 97) as f64 / 100.0 } else { 0.05 };
+            (0..8640).for_each(|i| budget.absorb(calm(i), false));
+            budget.settle();
+            budget
+        };
+        let after = |checks: usize, flagged: bool| {
+            let mut budget = trained();
+            (0..checks).for_each(|_| budget.absorb(3.5, flagged));
+            budget
+        };
+        assert_eq!(after(500, false).blocks, trained().blocks, "an hour and a half");
+        assert_eq!(after(8640, true).blocks, trained().blocks, "a day of incidents");
+        let (before, now) = (trained().kappa(), after(8640, false).kappa());
+        assert!(now > before, "a day that nobody called an incident: {before} then {now}");
     }
 }

@@ -9,7 +9,7 @@
 //! surprise grows logarithmically, so that scores rank without claiming probabilities no sample could support.
 //!
 //! Scores are absorbed before the model that made them has learned the row (prequentially), and only where the row
-//! was not flagged, so the sample is of honest, out-of-sample, normal scores. It spans the last week, thinned evenly
+//! was not flagged, so the sample is of honest, out-of-sample, normal scores. It spans the last month, thinned evenly
 //! where that is more than it holds. Cost: O(1) a score, and a sort of at most [`MEMORY`] values each time an eighth of
 //! the sample is new.
 
@@ -20,11 +20,19 @@ use serde::{Deserialize, Serialize};
 use super::robust;
 
 /// Normal scores held for calibration.
-const MEMORY: usize = 4096;
+const MEMORY: usize = 2048;
 /// Time the sample spans at least, once it has been watched for as long.
-const SPAN: Duration = Duration::from_hours(7 * 24);
+const SPAN: Duration = Duration::from_hours(30 * 24);
 /// Scores needed before a surprise can be told.
 const FEWEST: usize = 15;
+/// What the shape of a tail is taken for, and the excesses that weigh as much as that.
+const PRIOR_SHAPE: f64 = 0.2;
+const PRIOR_WEIGHT: f64 = 20.0;
+/// Surprise from which on a score is suspicious, and share of the last day above which suspicion is how things are.
+const SUSPICIOUS: f64 = 3.0;
+const DRIFT: f64 = 0.15;
+/// Scores before which none is suspicious: the tail of a few is no measure.
+const FEWEST_TO_SUSPECT: usize = 256;
 /// Knots of the empirical part.
 const KNOTS: usize = 33;
 /// Surprise beyond which growth is logarithmic.
@@ -92,20 +100,27 @@ impl Tail {
     }
 }
 
-/// Shape and scale of the generalised Pareto distribution of ascending `excesses`.
+/// Shape and scale of the tail of ascending `excesses`; `spread` is the scale where they are too few to tell.
 fn pareto(excesses: &[f64], spread: f64) -> (f64, f64) {
-    const PRIOR: (f64, f64) = (0.2, 20.0);
-    let n = excesses.len() as f64;
-    let mean = excesses.iter().sum::<f64>() / n.max(1.0);
     if excesses.len() < 3 {
+        let mean = excesses.iter().sum::<f64>() / excesses.len().max(1) as f64;
         return (0.3, mean.max(spread));
     }
+    let (shape, scale) = pareto_of(excesses, PRIOR_SHAPE);
+    (shape, scale.max(SCALE_FLOOR))
+}
+
+/// Shape and scale of the generalised Pareto distribution of three or more ascending `excesses`, by probability-weighted
+/// moments; the shape is drawn towards `prior` while they are few.
+pub(super) fn pareto_of(excesses: &[f64], prior: f64) -> (f64, f64) {
+    let n = excesses.len() as f64;
+    let mean = excesses.iter().sum::<f64>() / n;
     let weighted: f64 = excesses.iter().enumerate().map(|(i, e)| i as f64 / (n - 1.0) * e).sum();
     let first_moment = weighted / n;
     let k = mean / (mean - 2.0 * (mean - first_moment)).max(1e-12) - 2.0;
-    let trust = n / (n + PRIOR.1);
-    let shape = (trust * (-k).clamp(-0.2, 0.6) + (1.0 - trust) * PRIOR.0).clamp(0.0, 0.5);
-    (shape, (mean * (1.0 - shape)).max(SCALE_FLOOR))
+    let trust = n / (n + PRIOR_WEIGHT);
+    let shape = (trust * (-k).clamp(-0.2, 0.6) + (1.0 - trust) * prior).clamp(0.0, 0.5);
+    (shape, (mean * (1.0 - shape)).max(1e-9))
 }
 
 /// Evenly spaced ranks up to where the tail begins; equal scores surprise as little as the lowest of them.
@@ -135,6 +150,10 @@ pub struct Calibration {
     passed: usize,
     fresh: usize,
     tail: Option<Tail>,
+    /// The tail that a training left, which later scores do not move.
+    trained: Option<Tail>,
+    /// Share of the last day that was suspicious.
+    suspicious: f64,
 }
 
 /// The normal scores known.
@@ -146,12 +165,14 @@ struct Sample {
     /// One in so many is kept; at most one in `thinnest`.
     stride: usize,
     thinnest: usize,
+    /// What one score weighs in a day.
+    rate: f64,
 }
 
 impl From<Sample> for Calibration {
     fn from(sample: Sample) -> Self {
-        let mut calibration = Self { sample, passed: 0, fresh: 0, tail: None };
-        calibration.refit();
+        let mut calibration = Self::of(sample);
+        calibration.settle();
         calibration
     }
 }
@@ -165,10 +186,25 @@ impl From<Calibration> for Sample {
 impl Calibration {
     /// Of one score each `interval`.
     pub fn new(interval: Duration) -> Self {
-        let week = SPAN.as_secs_f64() / interval.as_secs_f64().max(1e-3);
-        let thinnest = ((week / MEMORY as f64).ceil() as usize).max(1);
-        let sample = Sample { scores: Vec::new(), next: 0, stride: 1, thinnest };
-        Self { sample, passed: 0, fresh: 0, tail: None }
+        let interval = interval.as_secs_f64().max(1e-3);
+        let thinnest = ((SPAN.as_secs_f64() / interval / MEMORY as f64).ceil() as usize).max(1);
+        let rate = (86_400.0 / interval).max(200.0).recip();
+        Self::of(Sample { scores: Vec::new(), next: 0, stride: 1, thinnest, rate })
+    }
+
+    fn of(sample: Sample) -> Self {
+        Self { sample, passed: 0, fresh: 0, tail: None, trained: None, suspicious: 0.0 }
+    }
+
+    /// Takes in the raw score of one row. `flagged` ones are never learned; those that are only suspicious are once there
+    /// have been too many of them to be incidents.
+    pub fn follow(&mut self, score: f64, flagged: bool) {
+        let is_known = self.sample.scores.len() >= FEWEST_TO_SUSPECT;
+        let is_suspicious = is_known && self.surprise(score).is_some_and(|surprise| surprise > SUSPICIOUS);
+        self.suspicious += self.sample.rate * (f64::from(u8::from(is_suspicious)) - self.suspicious);
+        if !flagged && (!is_suspicious || self.suspicious > DRIFT) {
+            self.absorb(score);
+        }
     }
 
     /// Takes in the raw score of one normal row.
@@ -183,16 +219,20 @@ impl Calibration {
         self.passed = 0;
         self.sample.take(score as f32);
         self.fresh += 1;
-        if self.fresh > self.sample.scores.len() / 8 && self.sample.scores.len() >= FEWEST {
+        if self.fresh > self.sample.scores.len() / 32 && self.sample.scores.len() >= FEWEST {
             self.refit();
         }
     }
 
-    /// Fits the tail anew to what is known.
+    /// What is known so far comes of a training: its tail is kept beside the one that follows.
     pub fn settle(&mut self) {
-        if self.fresh > 0 {
-            self.refit();
-        }
+        self.refit();
+        self.trained.clone_from(&self.tail);
+    }
+
+    /// Surprise of a raw score by what the training knew; by what is known now, where there was none.
+    pub fn surprise_as_trained(&self, score: f64) -> Option<f64> {
+        self.trained.as_ref().or(self.tail.as_ref()).map(|tail| tail.surprise(score))
     }
 
     fn refit(&mut self) {
@@ -319,7 +359,7 @@ mod tests {
 
     #[test]
     fn the_memory_is_bounded_and_follows_the_newest() {
-        let mut calibration = Calibration::new(SECOND * 300);
+        let mut calibration = Calibration::new(SECOND * 3600);
         (0..MEMORY).for_each(|_| calibration.absorb(100.0));
         (0..2 * MEMORY).for_each(|i| calibration.absorb((i % 10) as f64));
         assert_eq!(calibration.len(), MEMORY);
@@ -327,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn a_week_of_seconds_is_held_thinned_evenly() {
+    fn weeks_of_seconds_are_held_thinned_evenly() {
         let mut calibration = Calibration::new(SECOND);
         (0..7 * 86_400).for_each(|i| calibration.absorb(f64::from(i)));
         assert!((MEMORY / 2..=MEMORY).contains(&calibration.len()));

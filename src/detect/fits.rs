@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::drift::Drift;
-use super::isolation::{self, Isolation};
+use super::isolation::{self, Isolation, windows};
 use super::lstm::{self, Autoencoder, Course};
 use super::memory::Tiers;
 use super::past::{Past, Scale};
@@ -59,8 +59,8 @@ pub struct Fitted<M> {
     pub model: M,
     /// Newest row that it knows or has scored.
     pub at: Timestamp,
-    /// In the order of time; empty if nothing was held back.
-    pub held_out: Vec<Raw>,
+    /// For each part that the model makes, in the order of time; empty if nothing was held back.
+    pub held_out: Vec<Vec<Raw>>,
 }
 
 /// Share of the rows that a model is fitted on, where the rest is held back.
@@ -69,7 +69,7 @@ const FIT: f64 = 0.7;
 const MOST_SCORES: usize = 2048;
 /// Rows that came while a forest was fitted, at most, and the rows before them that their shapes look back on.
 const MOST_SINCE: usize = 64;
-const BEFORE: usize = 16;
+const BEFORE: usize = windows::MOST_ROWS;
 /// A jump forward of more intervals than this is a gap in time.
 pub const GAP: u32 = 4;
 
@@ -87,7 +87,7 @@ impl Task {
                     pause();
                     let model = params.fit(&fitted)?;
                     pause();
-                    let held_out = forest_scores(&model, &held, 0);
+                    let held_out = isolation_scores(&model, &held, 0);
                     Some(Fitted { model, at: held.newest().or(fitted.newest())?, held_out })
                 };
                 Model::Isolation(rows.paces(&past).map(fit).collect(), scales)
@@ -97,7 +97,7 @@ impl Task {
                 let fit = |past: Past| {
                     let (fitted, held) = rows.split(past);
                     let model = recipe.fit_in_slices(&fitted, pause)?;
-                    let held_out = course_scores(&model, &held, pause);
+                    let held_out = vec![course_scores(&model, &held, pause)];
                     Some(Fitted { model, at: held.newest().or(fitted.newest())?, held_out })
                 };
                 Model::Lstm(rows.paces(&past).map(fit).collect())
@@ -127,11 +127,11 @@ impl Rows {
     }
 
     /// What a forest scores the rows that came after `since`, a few dozen at most, at one of the paces.
-    pub(super) fn scores_since(&self, since: Timestamp, pace: usize, model: &Isolation) -> Vec<Raw> {
+    pub(super) fn scores_since(&self, since: Timestamp, pace: usize, model: &Isolation) -> Vec<Vec<Raw>> {
         let past = self.newest(MOST_SINCE + BEFORE + self.smoothings[pace]);
         let past = if self.smoothings[pace] > 1 { past.smoothed(self.smoothings[pace]) } else { past };
         let first = (0..past.len()).find(|row| past.at(*row) > since).unwrap_or(past.len());
-        forest_scores(model, &past, first.max(past.len().saturating_sub(MOST_SINCE)))
+        isolation_scores(model, &past, first.max(past.len().saturating_sub(MOST_SINCE)))
     }
 
     fn paces<'a>(&'a self, past: &'a Past) -> impl Iterator<Item = Past> + 'a {
@@ -148,6 +148,24 @@ impl Rows {
 /// Every so manieth row, so that there are no more than [`MOST_SCORES`].
 fn stride(past: &Past) -> usize {
     past.len().div_ceil(MOST_SCORES).max(1)
+}
+
+/// Of the two parts that the voter makes.
+fn isolation_scores(model: &Isolation, past: &Past, from: usize) -> Vec<Vec<Raw>> {
+    vec![forest_scores(model, past, from), window_scores(model, past, from)]
+}
+
+fn window_scores(model: &Isolation, past: &Past, from: usize) -> Vec<Raw> {
+    let Some(windows) = &model.windows else { return Vec::new() };
+    let mut window = Vec::new();
+    let score = |row: usize| {
+        let before =
+            (row.saturating_sub(windows::MOST_ROWS)..row).map(|row| past.row(row).to_vec()).collect();
+        let mut raw = Raw::default();
+        windows.score(&Course { before: &before, last: past.row(row) }, &mut window, &mut raw);
+        raw
+    };
+    (from..past.len()).step_by(stride(past)).map(score).collect()
 }
 
 fn forest_scores(model: &Isolation, past: &Past, from: usize) -> Vec<Raw> {

@@ -1,22 +1,25 @@
 //! The isolation forest voter: how easily a row is told apart from the normal ones.
 //!
-//! Two halves. The first is an isolation forest (Liu, Ting & Zhou 2008) for each metric over its recent shape
+//! Two halves and a third look. The first is an isolation forest (Liu, Ting & Zhou 2008) for each metric over its recent shape
 //! ([`super::shape`]): path depth per metric is the attribution, so it is known which metric is meant. It deviates in
 //! that a forest over all features at once dilutes a fault of one metric among those of the rest. The second sees the
 //! vector as a whole, by nearest-neighbour hyperspheres (iNNE, Bandaragoda et al. 2018), and finds combinations that
-//! no metric shows alone; it deviates in that the score is unbounded, so that far ranks above near.
+//! no metric shows alone; it deviates in that the score is unbounded, so that far ranks above near. Beside them stands
+//! the course of all metrics, told apart from the typical ones ([`windows`]).
 //!
 //! Raw scores are unitless and 0 and up. Cost of a row of seven metrics, 100 trees: about 6 000 node visits and
 //! 22 000 multiply-adds.
 
 mod forest;
 mod spheres;
+pub mod windows;
 
 use rand_pcg::Pcg64Mcg;
 use serde::{Deserialize, Serialize};
 
 pub use forest::Forest;
 pub use spheres::Spheres;
+use windows::Windows;
 
 use super::past::Past;
 use super::shape::{FEATURES, Shape};
@@ -43,6 +46,8 @@ pub struct Isolation {
     /// One a metric; `None` for one that had too few values.
     forests: Vec<Option<Forest>>,
     spheres: Option<Spheres>,
+    /// `None` where there were too few rows on end.
+    pub(super) windows: Option<Windows>,
 }
 
 impl Fit for Params {
@@ -64,7 +69,8 @@ impl Fit for Params {
             (shapes.len() >= FEWEST / 2).then(|| Forest::grow(&shapes, *self, &mut random))
         };
         let forests = (0..past.width()).map(forest).collect();
-        Some(Isolation { forests, spheres: spheres.place() })
+        let windows = Windows::fit(past, &mut random);
+        Some(Isolation { forests, spheres: spheres.place(), windows })
     }
 }
 

@@ -155,10 +155,9 @@ impl Tiers {
     pub fn season(&self, metric: usize, period: &Period) -> Option<Arc<Season>> {
         let find = |tier: &Frozen, step: Duration, less: Option<&Season>| {
             let (origin, values) = series(tier, step, metric, less)?;
-            season::fit(&values, origin, step, period).filter(|found| {
-                // The same season again is a remainder of the first fit, not a second season.
-                less.is_none_or(|less| found.period() > less.period() + less.period() / 2)
-            })
+            // The same season again is a remainder of the first fit, not a second season.
+            let known = less.map_or(Duration::ZERO, |less| less.period() + less.period() / 2);
+            season::fit(&values, origin, step, period, known)
         };
         let short = find(&self.fine, FINE.0, None);
         let long = find(&self.coarse, COARSE.0, short.as_ref());

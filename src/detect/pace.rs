@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Scorer;
-use super::isolation::{self, Isolation};
+use super::isolation::{self, Isolation, windows};
 use super::lstm::{self, Autoencoder, Course};
 use super::model_set::PaceSet;
 use super::part::Part;
@@ -41,6 +41,8 @@ pub(super) struct Cut {
     pub(super) max_anomalies: f64,
     /// Rows of the LSTM's window.
     pub(super) steps: usize,
+    /// Values in a row that are far out and yet the new level.
+    pub(super) hold: u32,
     /// Time between checks.
     pub(super) interval: Duration,
 }
@@ -141,8 +143,11 @@ impl Pace {
             isolation.score(&look.shapes[..width], &mut look.trees, raw);
             raw.metrics.resize(values.len(), None);
         }
+        let course = Course { before: &self.course, last: &look.values };
+        if let Some(windows) = self.isolation.as_ref().and_then(|isolation| isolation.windows.as_ref()) {
+            windows.score(&course, &mut look.trees, &mut look.raw[Part::Windows.index()]);
+        }
         if let Some(lstm) = &self.lstm {
-            let course = Course { before: &self.course, last: &look.values };
             lstm.score(course, &mut look.network, &mut look.raw[Part::Lstm.index()]);
         }
     }
@@ -164,7 +169,7 @@ impl Pace {
             track.mean.push(value);
             track.recent.push(at, smooth);
         }
-        let mut row = if self.course.len() + 1 >= self.cut.steps.max(2) {
+        let mut row = if self.course.len() + 1 >= self.cut.steps.max(windows::MOST_ROWS) {
             self.course.pop_front().unwrap_or_default()
         } else {
             Vec::new()
@@ -247,11 +252,11 @@ impl Track {
         Self {
             mean: Trailing::new(cut.smoothing),
             recent: Recent::default(),
-            short: Trend::new(window * SHORT),
+            short: Trend::new(window * SHORT, cut.hold),
             z: Rolling::new(cut.window),
-            long: Trend::new(window * LONG),
-            step: Trend::new(window * STEP),
-            esd: SeasonalEsd::new(cut.max_anomalies, cut.interval),
+            long: Trend::new(window * LONG, cut.hold),
+            step: Trend::new(window * STEP, cut.hold),
+            esd: SeasonalEsd::new(cut.max_anomalies, cut.interval, cut.hold),
             spread: 0.0,
         }
     }
@@ -285,7 +290,7 @@ impl Track {
         self.short.learn(value, floor);
         self.long.learn(value, floor);
         self.z.learn(value);
-        self.esd.learn(at, value);
+        self.esd.learn(at, value, floor);
     }
 
     fn adapt(&mut self, since: Timestamp) {
@@ -297,6 +302,6 @@ impl Track {
             self.long.learn(value, floor);
         }
         self.z.adapt(self.recent.since(since).map(|(_, value)| value));
-        self.esd.adapt(self.recent.since(since));
+        self.esd.adapt(self.recent.since(since), floor);
     }
 }

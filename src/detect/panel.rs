@@ -19,13 +19,14 @@ use opinion::{CANONICAL, Knobs, confidence, narrowest};
 use super::budget::Budget;
 use super::drift::Drift;
 use super::gate::Gate;
-use super::guard::{Guard, Learning};
+use super::guard::{Guard, Learning, Mark, Rule};
 use super::isolation;
 use super::lstm;
 use super::memory::Memory;
 use super::pace::{Cut, Pace};
 use super::part::Part;
 use super::season::Period;
+use super::surprise::Surprise;
 use super::verdict::{Assessment, Band, Detector, PerDetector};
 use super::vote::{self, CANONICAL_THRESHOLD, Weights};
 use crate::series::Timestamp;
@@ -96,8 +97,8 @@ pub struct MetricVerdict {
     pub assessment: Option<Assessment>,
     /// Where it is expected.
     pub band: Option<Band>,
-    /// Whether it would be suspicious with every knob at its default: then it is not learned.
-    pub flagged: bool,
+    /// How its value is to be learned from, with every knob at its default.
+    pub mark: Mark,
 }
 
 /// One metric, and whether it may be learned from.
@@ -127,6 +128,8 @@ pub struct Panel {
     /// Of the model set in use, where it came from a store.
     version: Option<String>,
     rehearsal: Rehearsal,
+    /// Exponentially weighted mean of the strength.
+    course: f64,
 }
 
 impl Panel {
@@ -146,6 +149,7 @@ impl Panel {
             trained_at: [None; Detector::COUNT],
             version: None,
             rehearsal: Rehearsal::default(),
+            course: 0.0,
             settings,
         }
     }
@@ -192,12 +196,14 @@ impl Panel {
         let mut verdict = self.vote(work, kappa, &knobs);
         let canonical = self.vote(work, kappa, &CANONICAL);
         for (metric, canonical) in verdict.metrics.iter_mut().zip(&canonical.metrics) {
-            metric.flagged = is_suspicious(canonical.assessment.as_ref());
+            metric.mark = mark(canonical.assessment.as_ref());
         }
-        if let (true, Some(consensus)) = (is_suspicious(canonical.target.as_ref()), canonical.consensus) {
-            verdict.metrics[consensus].flagged = true;
+        if let Some(consensus) = canonical.consensus {
+            verdict.metrics[consensus].mark = mark(canonical.target.as_ref());
         }
-        verdict.evidence = evidence(work);
+        work.strength = strength(work);
+        work.course = self.course + COURSE * (work.strength - self.course);
+        verdict.evidence = work.strength.powf(1.0 - OF_COURSE) * work.course.powf(OF_COURSE);
         verdict
     }
 
@@ -245,7 +251,7 @@ impl Panel {
                 let own = if judged { opinion::fill(own, &target) } else { own };
                 let assessment = vote::assess(own, &work.deviations[metric], &weights);
                 let band = self.band(work, metric);
-                MetricVerdict { assessment, band, flagged: false }
+                MetricVerdict { assessment, band, mark: Mark::Calm }
             })
             .collect();
         let consensus = self.consensus(&metrics);
@@ -289,7 +295,7 @@ impl Panel {
         verdict: &Verdict,
         in_incident: &[bool],
     ) -> Vec<usize> {
-        let adapt_after = self.settings.adapt_after;
+        let rule = Rule { adapt_after: self.settings.adapt_after, interval: self.settings.interval };
         let mut adapted = Vec::new();
         work.learn.clear();
         for (metric, watched) in self.watched.iter_mut().enumerate() {
@@ -300,15 +306,15 @@ impl Panel {
             if let (Some(drift), Some(value)) = (&mut watched.drift, values[metric]) {
                 drift.take(value, self.settings.interval);
             }
-            let flagged = verdict.metrics[metric].flagged || in_incident[metric];
-            let learning = watched.guard.decide(at, flagged, adapt_after);
+            let mark = if in_incident[metric] { Mark::Flagged } else { verdict.metrics[metric].mark };
+            let learning = watched.guard.decide(at, mark, &rule);
             work.learn.push(learning == Learning::Learn);
             if let Learning::Adapt { since } = learning {
                 adapted.push((metric, since));
             }
         }
         self.take_in(at, values, work);
-        self.absorb(at, values, work, verdict);
+        self.absorb(at, values, work, in_incident);
         for (metric, since) in &adapted {
             self.paces.iter_mut().for_each(|pace| pace.adapt(*metric, *since));
             self.due.isolation = self.memory.rows() + FIRST_FIT;
@@ -322,18 +328,21 @@ impl Panel {
         }
     }
 
-    fn absorb(&mut self, at: Timestamp, values: &[Option<f64>], work: &Work, verdict: &Verdict) {
+    fn absorb(&mut self, at: Timestamp, values: &[Option<f64>], work: &Work, in_incident: &[bool]) {
         for (pace, look) in self.paces.iter_mut().zip(&work.looks) {
             pace.absorb(look, &work.learn);
         }
         let known = &values[..self.width];
         let learned = known.iter().zip(&work.learn).map(|(value, learn)| value.filter(|_| *learn));
         self.memory.learn_values(at, learned);
-        if work.learn.iter().all(|learn| *learn) && known.iter().any(Option::is_some) {
-            self.memory.learn_row(at, known);
-            self.budget.absorb(verdict.evidence);
-        } else {
+        if known.iter().all(Option::is_none) {
             self.budget.pass_over();
+            return;
+        }
+        self.course = work.course;
+        self.budget.absorb(reach(work), in_incident.contains(&true));
+        if work.learn.iter().all(|learn| *learn) {
+            self.memory.learn_row(at, known);
         }
     }
 
@@ -413,25 +422,49 @@ fn paces(settings: &Settings, width: usize) -> Vec<Pace> {
     }
 }
 
+/// Values far out in a row that are the new level although nobody called them an anomaly.
+fn hold(settings: &Settings) -> u32 {
+    let values = settings.adapt_after.as_secs_f64() / settings.interval.as_secs_f64().max(1e-3);
+    (values as u32).max(60)
+}
+
 fn cut(settings: &Settings, smoothing: usize) -> Cut {
     Cut {
         smoothing,
         window: settings.zscore_window,
         max_anomalies: settings.max_anomalies,
         steps: settings.lstm.steps,
+        hold: hold(settings),
         interval: settings.interval,
     }
 }
 
-fn evidence(work: &Work) -> f64 {
-    vote::evidence(&std::array::from_fn(|d| work.surprises[d].target))
+fn reach(work: &Work) -> f64 {
+    vote::reach(&std::array::from_fn(|d| work.surprises[d].target))
 }
 
+/// Half of it by what a training knew, which nothing that came later has moved, half by what is normal now.
+fn strength(work: &Work) -> f64 {
+    let of = |told: fn(&Surprise) -> Option<f64>| {
+        vote::strength(&std::array::from_fn(|d| told(&work.surprises[d])))
+    };
+    f64::midpoint(of(|surprise| surprise.as_trained), of(|surprise| surprise.target))
+}
+
+/// What the newest row weighs in the strength's course, and the course in the evidence: what lasts ranks above what does
+/// not.
+const COURSE: f64 = 0.3;
+const OF_COURSE: f64 = 0.3;
+
 /// Score from which on a value is not learned, though it opens no incident yet: a fault that sets in over some checks
-/// would otherwise be half learned before it is called one. Where most values are suspicious, the level is the new
-/// normal in the end ([`super::guard`]).
+/// would otherwise be half learned before it is called one. Where much of a day is suspicious, the level is the new
+/// normal ([`super::guard`]).
 const SUSPICIOUS: f64 = CANONICAL_THRESHOLD / 2.0;
 
-fn is_suspicious(assessment: Option<&Assessment>) -> bool {
-    assessment.is_some_and(|a| a.score > SUSPICIOUS)
+fn mark(assessment: Option<&Assessment>) -> Mark {
+    match assessment.map_or(0.0, |assessment| assessment.score) {
+        score if score > CANONICAL_THRESHOLD => Mark::Flagged,
+        score if score > SUSPICIOUS => Mark::Suspicious,
+        _ => Mark::Calm,
+    }
 }

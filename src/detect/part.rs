@@ -9,6 +9,8 @@ use super::verdict::Detector;
 pub(super) enum Part {
     /// Isolation forest and hyperspheres.
     Isolation,
+    /// Distance of the recent course from typical ones.
+    Windows,
     /// LSTM autoencoder.
     Lstm,
     /// z-score over a fifth of the window.
@@ -25,8 +27,16 @@ pub(super) enum Part {
 
 impl Part {
     /// All of them.
-    pub(super) const ALL: [Self; 7] =
-        [Self::Isolation, Self::Lstm, Self::ZShort, Self::Z, Self::ZLong, Self::ZStep, Self::Esd];
+    pub(super) const ALL: [Self; 8] = [
+        Self::Isolation,
+        Self::Windows,
+        Self::Lstm,
+        Self::ZShort,
+        Self::Z,
+        Self::ZLong,
+        Self::ZStep,
+        Self::Esd,
+    ];
     /// Number of parts.
     pub(super) const COUNT: usize = Self::ALL.len();
 
@@ -38,7 +48,7 @@ impl Part {
     /// Whose part it is.
     pub(super) const fn detector(self) -> Detector {
         match self {
-            Self::Isolation => Detector::IsolationForest,
+            Self::Isolation | Self::Windows => Detector::IsolationForest,
             Self::Lstm => Detector::LstmAutoencoder,
             Self::ZShort | Self::Z | Self::ZLong | Self::ZStep => Detector::Zscore,
             Self::Esd => Detector::SeasonalEsd,
@@ -48,7 +58,8 @@ impl Part {
     /// Weight within its detector: on the values as they come, and on their trailing mean.
     pub(super) const fn weights(self) -> (f64, f64) {
         match self {
-            Self::Isolation => (0.6, 0.4),
+            Self::Isolation => (0.4, 0.26),
+            Self::Windows => (0.17, 0.17),
             Self::Lstm | Self::Esd => (0.5, 0.5),
             Self::ZShort | Self::Z => (0.133, 0.0),
             Self::ZLong => (0.133, 0.35),

@@ -17,6 +17,13 @@ const WEAKEST: f64 = 0.4;
 const PERIODS: usize = 2;
 /// A period shorter than this many steps is noise rather than a season.
 const SHORTEST: usize = 8;
+/// Seasons that people and their machines have, however little of a metric they explain.
+const USUAL: [Duration; 2] = [Duration::from_hours(24), Duration::from_hours(7 * 24)];
+/// What a weak season must leave at most, of what there was; and how much less for each period missing.
+const LEAVES: f64 = 0.97;
+const LESS: f64 = 0.1;
+/// Phases of a weak profile that are levelled out to either side, as a share of the period.
+const LEVELLED: usize = 96;
 /// How far around the periodogram's peak the autocorrelation looks.
 const REFINE: f64 = 0.35;
 
@@ -68,17 +75,29 @@ pub enum Period {
     OneOf(Vec<Duration>),
 }
 
-/// The season of `values`, one for each `step` from `origin` on; `None` where there is none, or too little history.
-pub fn fit(values: &[Option<f64>], origin: Timestamp, step: Duration, period: &Period) -> Option<Season> {
+/// The season of `values`, one for each `step` from `origin` on; `None` where there is none, or too little history. Of
+/// those up to `longer_than` nothing is asked.
+pub fn fit(
+    values: &[Option<f64>],
+    origin: Timestamp,
+    step: Duration,
+    period: &Period,
+    longer_than: Duration,
+) -> Option<Season> {
     let filled = fill(values)?;
-    let candidates = match period {
+    let candidates: Vec<usize> = match period {
         Period::Auto => find_period(&filled).into_iter().collect(),
-        Period::OneOf(periods) => periods.iter().map(|p| in_steps(*p, step)).collect::<Vec<_>>(),
+        Period::OneOf(periods) => periods.iter().map(|p| in_steps(*p, step)).collect(),
     };
-    candidates.into_iter().find_map(|steps| {
-        let profile = profile(&filled, steps)?;
-        Some(Season::new(origin, step, profile))
-    })
+    let shortest = in_steps(longer_than, step);
+    let is_asked = |steps: &usize| *steps > shortest;
+    let strong = candidates.iter().copied().filter(is_asked).find_map(|steps| profile(&filled, steps));
+    let weak = || {
+        let usual = USUAL.map(|period| in_steps(period, step));
+        let candidates = if *period == Period::Auto { usual.to_vec() } else { candidates.clone() };
+        candidates.into_iter().filter(is_asked).find_map(|steps| weak_profile(&filled, steps))
+    };
+    Some(Season::new(origin, step, strong.or_else(weak)?))
 }
 
 fn in_steps(period: Duration, step: Duration) -> usize {
@@ -153,6 +172,60 @@ fn profile(values: &[f64], period: usize) -> Option<Vec<f64>> {
     (0..period).map(level).collect()
 }
 
+/// A profile that explains little and yet something: each phase's median over the periods, levelled out. That it explains
+/// anything is judged by what the *other* periods foretell of each, or noise would have a season too.
+fn weak_profile(values: &[f64], period: usize) -> Option<Vec<f64>> {
+    if period < SHORTEST || values.len() < PERIODS * period {
+        return None;
+    }
+    let mut others = vec![0.0; values.len()];
+    let mut medians = vec![0.0; period];
+    for phase in 0..period {
+        let seen: Vec<f64> = values.iter().skip(phase).step_by(period).copied().collect();
+        let mut sorted = seen.clone();
+        robust::sort(&mut sorted);
+        medians[phase] = robust::median(&sorted)?;
+        for (nth, value) in seen.iter().enumerate() {
+            let at = sorted.partition_point(|v| v < value);
+            others[phase + nth * period] = median_without(&sorted, at)?;
+        }
+    }
+    let reach = (period / LEVELLED).max(1);
+    let foretold = levelled(&others, reach);
+    let left = foretold.iter().zip(values).map(|(foretold, value)| value - foretold);
+    let leaves = LEAVES - LESS * period as f64 / values.len() as f64;
+    if spread(left)? >= leaves * spread(values.iter().copied())? {
+        return None;
+    }
+    let mut sorted = medians.clone();
+    robust::sort(&mut sorted);
+    let center = robust::median(&sorted)?;
+    Some(levelled(&medians, reach).into_iter().map(|level| level - center).collect())
+}
+
+/// Median of an ascending sample without its `at`-th value.
+fn median_without(sorted: &[f64], at: usize) -> Option<f64> {
+    let left = sorted.len().checked_sub(1).filter(|left| *left > 0)?;
+    let nth = |n: usize| sorted[n + usize::from(n >= at)];
+    Some(f64::midpoint(nth((left - 1) / 2), nth(left / 2)))
+}
+
+/// Mean of `reach` values to either side, around the end to the beginning.
+fn levelled(values: &[f64], reach: usize) -> Vec<f64> {
+    let n = values.len();
+    let around = |at: usize| (0..=2 * reach).map(|step| values[(at + n + step - reach) % n]).sum::<f64>();
+    (0..n).map(|at| around(at) / (2 * reach + 1) as f64).collect()
+}
+
+/// How far values stray: mostly by their MAD, and a little by their standard deviation, which rare peaks make.
+fn spread(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut sorted: Vec<f64> = values.collect();
+    robust::sort(&mut sorted);
+    let (n, mean) = (sorted.len() as f64, sorted.iter().sum::<f64>() / sorted.len() as f64);
+    let deviation = (sorted.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / n).sqrt();
+    Some(robust::mad(&sorted, robust::median(&sorted)?)? + 0.1 * deviation)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,7 +245,7 @@ mod tests {
     }
 
     fn season(values: &[Option<f64>]) -> Option<Season> {
-        fit(values, Timestamp::default(), STEP, &Period::Auto)
+        fit(values, Timestamp::default(), STEP, &Period::Auto, Duration::ZERO)
     }
 
     #[test]
@@ -188,8 +261,14 @@ mod tests {
 
     #[test]
     fn the_profile_follows_the_wave_between_steps_as_well() {
-        let found =
-            fit(&wave(960, 96, 0.0), Timestamp::default(), STEP, &Period::OneOf(vec![STEP * 96])).unwrap();
+        let found = fit(
+            &wave(960, 96, 0.0),
+            Timestamp::default(),
+            STEP,
+            &Period::OneOf(vec![STEP * 96]),
+            Duration::ZERO,
+        )
+        .unwrap();
         for tenth in 0..960 {
             let at = f64::from(tenth) / 10.0;
             let expect = 10.0 * (at / 96.0 * std::f64::consts::TAU).sin();
@@ -205,7 +284,20 @@ mod tests {
         assert_eq!(season(&[]), None);
         assert_eq!(season(&[None; 600]), None);
         let day = Period::OneOf(vec![STEP * 288]);
-        assert_eq!(fit(&wave(500, 288, 0.0), Timestamp::default(), STEP, &day), None);
-        assert!(fit(&wave(600, 288, 0.0), Timestamp::default(), STEP, &day).is_some());
+        let asked = |n, longer_than| fit(&wave(n, 288, 0.0), Timestamp::default(), STEP, &day, longer_than);
+        assert_eq!(asked(500, Duration::ZERO), None);
+        assert!(asked(600, Duration::ZERO).is_some());
+        assert_eq!(asked(600, STEP * 288), None);
+    }
+
+    #[test]
+    fn a_day_that_explains_little_is_found_and_noise_has_none() {
+        let values = |size: f64| -> Vec<Option<f64>> {
+            let day = |i: usize| (i as f64 / 288.0 * std::f64::consts::TAU).sin();
+            (0..10 * 288).map(|i| Some(size * day(i) + noise(i))).collect()
+        };
+        let found = season(&values(0.5)).unwrap();
+        assert_eq!(found.period(), Duration::from_hours(24));
+        assert_eq!(season(&values(0.0)), None);
     }
 }

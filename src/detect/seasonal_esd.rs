@@ -1,8 +1,9 @@
 //! Seasonal hybrid ESD (Hochenbaum, Vallis & Kejariwal 2017), made causal.
 //!
 //! The published method decomposes a whole series and tests it at once. Here the season comes from a fit on what is
-//! known so far ([`super::season`]), and each new value is judged against the residuals of the newest normal values,
-//! cleaned of outliers by the generalised ESD test. Without a season the residual is the value itself.
+//! known so far ([`super::season`]) and the trend from a mean of about a day that no outlier pulls; each new value is
+//! judged against the residuals of the newest normal values, cleaned of outliers by the generalised ESD test. Without a
+//! season the residual is the distance from the trend.
 //!
 //! The residuals are of the last day, thinned evenly where it has more values than the window: a level that follows
 //! within minutes would follow an incident as well.
@@ -14,8 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::esd;
-use super::robust::SortedWindow;
+use super::robust::{self, SortedWindow};
 use super::season::Season;
+use super::trend::Trend;
 use super::zscore::{Expectation, FEWEST};
 use crate::series::Timestamp;
 
@@ -23,6 +25,8 @@ use crate::series::Timestamp;
 const WINDOW: usize = 288;
 /// Time they span, once it has been watched for as long.
 const SPAN: Duration = Duration::from_hours(24);
+/// Values that the trend spans at least.
+const SHORTEST_TREND: f64 = 20.0;
 
 /// The seasonal residuals of one metric.
 #[derive(Clone, Debug)]
@@ -36,39 +40,46 @@ pub struct SeasonalEsd {
     passed: usize,
     residuals: SortedWindow,
     season: Option<Arc<Season>>,
-    /// Of the residuals, without the season.
-    level: Option<Expectation>,
+    /// Of the values without the season.
+    trend: Trend,
+    /// Of the residuals.
+    spread: Option<Expectation>,
 }
 
 impl SeasonalEsd {
     /// A detector that takes at most `max_anomalies` percent of its window for outliers, and sees a value each
-    /// `interval`.
-    pub fn new(max_anomalies: f64, interval: Duration) -> Self {
-        let thinnest = SPAN.as_secs_f64() / interval.as_secs_f64().max(1e-3) / WINDOW as f64;
+    /// `interval`; `hold` values in a row that are far out are the new level.
+    pub fn new(max_anomalies: f64, interval: Duration, hold: u32) -> Self {
+        let day = SPAN.as_secs_f64() / interval.as_secs_f64().max(1e-3);
         Self {
             stride: 1,
-            thinnest: (thinnest.round() as usize).max(1),
+            thinnest: ((day / WINDOW as f64).round() as usize).max(1),
             passed: 0,
             max_outliers: max_anomalies / 100.0,
             values: VecDeque::with_capacity(WINDOW),
             residuals: SortedWindow::new(WINDOW),
             season: None,
-            level: None,
+            trend: Trend::new(day.max(SHORTEST_TREND), hold),
+            spread: None,
         }
     }
 
     /// What is expected at `at`; `None` before [`FEWEST`] values.
     pub fn expectation(&self, at: Timestamp) -> Option<Expectation> {
-        let level = self.level?;
-        Some(Expectation { expected: level.expected + self.seasonal(at), ..level })
+        let (spread, level) = (self.spread?, self.trend.level()?);
+        let expected = spread.expected + level + self.seasonal(at);
+        Some(Expectation { expected, ..spread }.floored(1e-3 * expected.abs()))
     }
 
     fn seasonal(&self, at: Timestamp) -> f64 {
         self.season.as_ref().map_or(0.0, |season| season.at(at))
     }
 
-    /// Takes in a normal value.
-    pub fn learn(&mut self, at: Timestamp, value: f64) {
+    /// Takes in a normal value; `floor` is the least scale of a residual.
+    pub fn learn(&mut self, at: Timestamp, value: f64, floor: f64) {
+        let without_season = value - self.seasonal(at);
+        let before = self.trend.level();
+        self.trend.learn(without_season, floor);
         self.passed += 1;
         if self.passed < self.stride {
             return;
@@ -78,8 +89,8 @@ impl SeasonalEsd {
             self.make_room();
         }
         self.values.push_back((at, value));
-        self.residuals.push(value - self.seasonal(at));
-        self.relevel();
+        self.residuals.push(before.or(self.trend.level()).map_or(0.0, |level| without_season - level));
+        self.respread();
     }
 
     /// A full window is thinned by half as long as that may be; then the oldest leaves.
@@ -97,35 +108,42 @@ impl SeasonalEsd {
         self.reread();
     }
 
-    fn relevel(&mut self) {
+    fn respread(&mut self) {
         let sorted = self.residuals.sorted();
         if sorted.len() >= FEWEST {
             let most = (self.max_outliers * sorted.len() as f64) as usize;
-            self.level = Expectation::of(esd::without_outliers(sorted, most), 0.0);
+            self.spread = Expectation::of(esd::without_outliers(sorted, most), 0.0);
         }
     }
 
     /// Takes up another season, or none, and reads the window anew by it.
     pub fn reseason(&mut self, season: Option<Arc<Season>>) {
         self.season = season;
+        let mut without: Vec<f64> = self.values.iter().map(|(at, v)| v - self.seasonal(*at)).collect();
+        robust::sort(&mut without);
+        if let Some(level) = robust::median(&without) {
+            self.trend.move_to(level);
+        }
         self.reread();
-        self.relevel();
+        self.respread();
     }
 
     fn reread(&mut self) {
         self.residuals.clear();
+        let level = self.trend.level().unwrap_or(0.0);
         for at in 0..self.values.len() {
             let (at, value) = self.values[at];
-            self.residuals.push(value - self.seasonal(at));
+            self.residuals.push(value - self.seasonal(at) - level);
         }
     }
 
     /// Starts over from `values`: the level that proved to be the new normal.
-    pub fn adapt(&mut self, values: impl Iterator<Item = (Timestamp, f64)>) {
+    pub fn adapt(&mut self, values: impl Iterator<Item = (Timestamp, f64)>, floor: f64) {
         self.values.clear();
         self.residuals.clear();
+        self.trend.clear();
         (self.stride, self.passed) = (1, 0);
-        values.for_each(|(at, value)| self.learn(at, value));
+        values.for_each(|(at, value)| self.learn(at, value, floor));
     }
 
     /// The season in use.
@@ -143,8 +161,8 @@ mod tests {
     }
 
     fn filled(values: impl Iterator<Item = f64>) -> SeasonalEsd {
-        let mut esd = SeasonalEsd::new(10.0, Duration::from_mins(5));
-        values.enumerate().for_each(|(i, v)| esd.learn(at(i as i64), v));
+        let mut esd = SeasonalEsd::new(10.0, Duration::from_mins(5), 60);
+        values.enumerate().for_each(|(i, v)| esd.learn(at(i as i64), v, 0.0));
         esd
     }
 

@@ -2,8 +2,7 @@
 //!
 //! A metric's raw score is calibrated by its own normal scores. The target's surprise is the mean of its three most
 //! surprised metrics, calibrated again: that second fit is what pays for looking at many metrics at once and for
-//! their dependence. Beside it stands the most surprised metric alone, corrected for their number (Bonferroni), so that
-//! a fault of one is not diluted by the calm of the others.
+//! their dependence.
 
 use std::time::Duration;
 
@@ -42,6 +41,8 @@ pub struct Surprise {
     pub metrics: Vec<Option<f64>>,
     /// Of the target.
     pub target: Option<f64>,
+    /// Of the target by what a training knew; the same where there was none.
+    pub as_trained: Option<f64>,
 }
 
 /// What normal rows score with one detector.
@@ -89,48 +90,60 @@ impl Normal {
 
     /// How surprising `raw` is; metrics that `gated` holds back surprise by 0.
     pub fn surprise(&self, raw: &Raw, gated: &[bool], surprise: &mut Surprise) {
-        surprise.metrics.clear();
-        let metric = |(at, score): (usize, &Option<f64>)| {
-            let told = self.metrics[at].surprise((*score)?)?;
-            Some(if gated[at] { 0.0 } else { told })
-        };
-        surprise.metrics.extend(raw.metrics.iter().enumerate().map(metric));
-        let together = self.together(&surprise.metrics);
-        let open = raw.shares.iter().zip(gated).filter(|(_, gated)| !**gated).map(|(share, _)| share);
-        let vector = raw.vector.and_then(|v| self.vector.surprise(v)).map(|v| v * open.sum::<f64>());
-        surprise.target = match (together, vector) {
-            (Some(together), Some(vector)) => Some(f64::midpoint(together, vector)),
-            (together, vector) => together.or(vector),
-        };
+        let open: f64 =
+            raw.shares.iter().zip(gated).filter(|(_, gated)| !**gated).map(|(share, _)| share).sum();
+        self.tell(raw, gated, Calibration::surprise_as_trained, &mut surprise.metrics);
+        let vector = raw.vector.and_then(|v| self.vector.surprise_as_trained(v)).map(|v| v * open);
+        surprise.as_trained =
+            both(self.together(&surprise.metrics, Calibration::surprise_as_trained), vector);
+        self.tell(raw, gated, Calibration::surprise, &mut surprise.metrics);
+        let vector = raw.vector.and_then(|v| self.vector.surprise(v)).map(|v| v * open);
+        surprise.target = both(self.together(&surprise.metrics, Calibration::surprise), vector);
         if let Some(vector) = vector {
             attribute(vector, &raw.shares, gated, &mut surprise.metrics);
         }
     }
 
-    fn together(&self, metrics: &[Option<f64>]) -> Option<f64> {
+    fn tell(
+        &self,
+        raw: &Raw,
+        gated: &[bool],
+        by: impl Fn(&Calibration, f64) -> Option<f64>,
+        metrics: &mut Vec<Option<f64>>,
+    ) {
+        let metric = |(at, score): (usize, &Option<f64>)| {
+            let told = by(&self.metrics[at], (*score)?)?;
+            Some(if gated[at] { 0.0 } else { told })
+        };
+        metrics.clear();
+        metrics.extend(raw.metrics.iter().enumerate().map(metric));
+    }
+
+    fn together(
+        &self,
+        metrics: &[Option<f64>],
+        by: impl Fn(&Calibration, f64) -> Option<f64>,
+    ) -> Option<f64> {
         let (mean, width) = top_mean(metrics)?;
         if width == 1 {
             return Some(mean);
         }
-        // The bound that holds whatever the dependence: a fault of one metric alone is not diluted by the calm of the
-        // rest, and before the second fit it is all there is.
-        let largest = metrics.iter().flatten().fold(0.0_f64, |a, b| a.max(*b));
-        let alone = (largest - (width as f64).log10()).max(0.0);
-        let Some(together) = self.together.surprise(mean) else { return Some(alone) };
-        // Of two tests the surer one counts, at the price of having made two.
-        Some(together.max(alone - 2.0_f64.log10()))
+        // Before the second fit the bound that holds whatever the dependence (Bonferroni) is all there is.
+        by(&self.together, mean).or_else(|| {
+            let largest = metrics.iter().flatten().fold(0.0_f64, |a, b| a.max(*b));
+            Some((largest - (width as f64).log10()).max(0.0))
+        })
     }
 
     /// Takes in the raw scores of a row; of a metric only where `learn` says so, of the target only if all do.
     pub fn absorb(&mut self, raw: &Raw, learn: &[bool]) {
         for ((score, calibration), learn) in raw.metrics.iter().zip(&mut self.metrics).zip(learn) {
-            if let (Some(score), true) = (score, *learn) {
-                calibration.absorb(*score);
+            if let Some(score) = score {
+                calibration.follow(*score, !learn);
             }
         }
-        if learn.iter().all(|learn| *learn) {
-            self.absorb_target(raw);
-        }
+        let flagged = !learn.iter().all(|learn| *learn);
+        self.absorb_target(raw, |calibration, score| calibration.follow(score, flagged));
     }
 
     /// Takes in many rows, all normal. Metrics come first, so that the target is calibrated on what they say in the end.
@@ -141,7 +154,7 @@ impl Normal {
             }
         }
         self.metrics.iter_mut().for_each(Calibration::settle);
-        rows.for_each(|raw| self.absorb_target(raw));
+        rows.for_each(|raw| self.absorb_target(raw, Calibration::absorb));
         self.together.settle();
         self.vector.settle();
     }
@@ -151,21 +164,29 @@ impl Normal {
         self.metrics.get(metric)?.median()
     }
 
-    fn absorb_target(&mut self, raw: &Raw) {
+    fn absorb_target(&mut self, raw: &Raw, take: impl Fn(&mut Calibration, f64)) {
         let tell = |(score, calibration): (&Option<f64>, &Calibration)| calibration.surprise((*score)?);
         self.told.clear();
         self.told.extend(raw.metrics.iter().zip(&self.metrics).map(tell));
         if let Some((mean, _)) = top_mean(&self.told) {
-            self.together.absorb(mean);
+            take(&mut self.together, mean);
         }
         if let Some(vector) = raw.vector {
-            self.vector.absorb(vector);
+            take(&mut self.vector, vector);
         }
     }
 
     /// Whether any metric can be told to be surprising.
     pub fn is_ready(&self) -> bool {
         self.metrics.iter().any(|calibration| calibration.surprise(0.0).is_some())
+    }
+}
+
+/// Of two looks at the target, each counts half.
+fn both(together: Option<f64>, vector: Option<f64>) -> Option<f64> {
+    match (together, vector) {
+        (Some(together), Some(vector)) => Some(f64::midpoint(together, vector)),
+        (together, vector) => together.or(vector),
     }
 }
 

@@ -3,8 +3,9 @@
 //! Exponentially weighted mean and mean absolute deviation of winsorised residuals: a value beyond three scales moves
 //! the level by no more than one at three, and the scale by less. Beyond [`GATE`] scales nothing is learned at all, so
 //! that an incident no other detector sees does not become the level either, until it has held as long as the
-//! configuration says ([`super::guard`]).
+//! configuration says; then the mean of what was held is the level.
 
+use super::robust;
 use super::zscore::Expectation;
 
 /// Mean absolute deviation to standard deviation of a normal sample.
@@ -17,23 +18,38 @@ const GATE: f64 = 6.0;
 const FEWEST: u32 = 10;
 
 /// Level and scale of one metric at one span.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Trend {
     share: f64,
     level: f64,
     deviation: f64,
     seen: u32,
+    first: [f64; FEWEST as usize],
+    /// Values beyond the gate in a row, and their sum.
+    beyond: (u32, f64),
+    /// Values in a row beyond the gate that are the new level.
+    hold: u32,
 }
 
 impl Trend {
-    /// Follows over about `span` values.
-    pub fn new(span: f64) -> Self {
-        Self { share: 2.0 / (span + 1.0), level: 0.0, deviation: 0.0, seen: 0 }
+    /// Follows over about `span` values; `hold` values in a row that are far out are the new level.
+    pub fn new(span: f64, hold: u32) -> Self {
+        Self { share: 2.0 / (span + 1.0), hold, ..Self::default() }
     }
 
     /// What is expected next; `floor` is the least scale. `None` before ten values.
     pub fn expectation(&self, floor: f64) -> Option<Expectation> {
         (self.seen >= FEWEST).then(|| self.current(floor))
+    }
+
+    /// The level; `None` before the first value.
+    pub fn level(&self) -> Option<f64> {
+        (self.seen > 0).then_some(self.level)
+    }
+
+    /// Goes on from another level.
+    pub fn move_to(&mut self, level: f64) {
+        self.level = level;
     }
 
     fn current(&self, floor: f64) -> Expectation {
@@ -43,19 +59,20 @@ impl Trend {
 
     /// Takes in a normal value.
     pub fn learn(&mut self, value: f64, floor: f64) {
-        if self.seen == 0 {
-            self.level = value;
-            self.seen = 1;
+        if self.seen < FEWEST {
+            self.begin(value);
             return;
         }
         let scale = self.current(floor).scale;
         let residual = value - self.level;
-        if self.seen >= FEWEST && residual.abs() > GATE * scale {
+        if residual.abs() > GATE * scale {
+            self.hold(value);
             return;
         }
+        self.beyond = (0, 0.0);
         // While little is known each value counts as much as any before it.
         let share = self.share.max(1.0 / f64::from(self.seen + 1));
-        let bound = if self.seen < FEWEST { f64::INFINITY } else { CLIP * scale };
+        let bound = CLIP * scale;
         self.level += share * residual.clamp(-bound, bound);
         let distance = (value - self.level).abs();
         if residual.abs() <= bound {
@@ -66,9 +83,28 @@ impl Trend {
         self.seen = self.seen.saturating_add(1);
     }
 
+    /// The first values count alike, by their median: one of them may be an outlier.
+    fn begin(&mut self, value: f64) {
+        self.first[self.seen as usize] = value;
+        self.seen += 1;
+        let first = &mut self.first.clone()[..self.seen as usize];
+        robust::sort(first);
+        self.level = robust::median(first).unwrap_or(value);
+        let mad = robust::mad(first, self.level).unwrap_or(0.0);
+        self.deviation = robust::MAD_TO_SIGMA * mad / TO_SIGMA;
+    }
+
+    fn hold(&mut self, value: f64) {
+        self.beyond = (self.beyond.0 + 1, self.beyond.1 + value);
+        if self.beyond.0 >= self.hold {
+            self.level = self.beyond.1 / f64::from(self.beyond.0);
+            self.beyond = (0, 0.0);
+        }
+    }
+
     /// Starts over.
     pub fn clear(&mut self) {
-        (self.level, self.deviation, self.seen) = (0.0, 0.0, 0);
+        *self = Self { share: self.share, hold: self.hold, ..Self::default() };
     }
 }
 
@@ -76,8 +112,10 @@ impl Trend {
 mod tests {
     use super::*;
 
+    const HOLD: u32 = 60;
+
     fn fed(span: f64, values: impl Iterator<Item = f64>) -> Trend {
-        let mut trend = Trend::new(span);
+        let mut trend = Trend::new(span, HOLD);
         values.for_each(|value| trend.learn(value, 0.0));
         trend
     }
@@ -116,5 +154,12 @@ mod tests {
     fn before_ten_values_nothing_is_expected() {
         assert!(fed(20.0, (0..9).map(noise)).expectation(0.0).is_none());
         assert!(fed(20.0, (0..10).map(noise)).expectation(0.0).is_some());
+    }
+
+    #[test]
+    fn a_level_far_out_that_holds_is_the_new_one() {
+        let held = |n| fed(100.0, (0..500).map(noise).chain((0..n).map(|i| 1000.0 + noise(i)))).level;
+        assert!(held(59).abs() < 1.0, "{}", held(59));
+        assert!((held(60) - 1000.0).abs() < 1.0, "{}", held(60));
     }
 }

@@ -1,20 +1,22 @@
 //! From surprises to confidences, and from confidences to one score.
 //!
-//! A surprise L becomes the confidence c(L ÷ κ): 0.7 where this detector alone is at the target's budget of false
-//! alerts (κ, see [`super::budget`]), close to 0 on normal data, towards 1 without reaching it, strictly increasing
-//! all the way, so that scores rank. The score is the weighted mean over the detectors that are ready; one that sees
-//! nothing stays in the denominator.
+//! A surprise L becomes the confidence c(L ÷ κ): strictly increasing all the way, so that scores rank; close to 0 on
+//! normal data; past a half around κ, the target's budget of false alerts (see [`super::budget`]); towards 1 without
+//! reaching it. Around κ the curve is steep, so that whoever votes is sure enough for a warning, and above it flat, so
+//! that two very sure detectors do not outvote two that see nothing. The score is the weighted mean over the detectors
+//! that are ready; one that sees nothing stays in the denominator.
 
 use statrs::distribution::{ContinuousCDF, Normal};
 
 use super::verdict::{Assessment, Detector, PerDetector, VOTE};
 
-/// Confidence at the budget level.
-const AT_BUDGET: f64 = 0.7;
 /// Where the curve leaves the square root for 0: L ÷ κ squared at which half of it is left.
 const KNEE: f64 = 0.04;
-/// Where the curve bends towards 1.
-const BEND: f64 = 0.9;
+/// L ÷ κ and confidence where the curve gets steep, and where it bends towards 1.
+const STEEP: (f64, f64) = (0.8, 0.55);
+const BEND: (f64, f64) = (1.05, 0.72);
+/// Confidence of the voters from which on an anomaly is worth an alert, by default.
+const WARNING: f64 = 0.7;
 /// The threshold the calibration is fit for.
 pub const CANONICAL_THRESHOLD: f64 = 0.6;
 /// Deviations end here: the quantile of the smallest tail an f64 can hold.
@@ -29,9 +31,14 @@ pub const CANONICAL_WEIGHTS: Weights = [0.3, 0.3, 0.2, 0.2];
 /// Confidence of a surprise at the scale `kappa`; 0–1, strictly increasing.
 pub fn confidence(surprise: f64, kappa: f64) -> f64 {
     let x = surprise.max(0.0) / kappa;
-    let knee = (1.0 + KNEE) * x * x / (x * x + KNEE);
-    let raw = AT_BUDGET * x.sqrt() * knee;
-    if raw <= BEND { raw } else { 1.0 - (1.0 - BEND) * (-(raw - BEND) / (1.0 - BEND)).exp() }
+    if x < STEEP.0 {
+        let knee = |x: f64| x * x / (x * x + KNEE);
+        STEEP.1 * (x / STEEP.0).sqrt() * knee(x) / knee(STEEP.0)
+    } else if x < BEND.0 {
+        STEEP.1 + (BEND.1 - STEEP.1) * (x - STEEP.0) / (BEND.0 - STEEP.0)
+    } else {
+        1.0 - (1.0 - BEND.1) * (BEND.0 - x).exp()
+    }
 }
 
 /// Φ⁻¹(1 − p) of the tail probability p = 10^−`surprise`; 0 where the surprise is less than even.
@@ -69,21 +76,35 @@ pub fn assess(
     })
 }
 
-/// The threshold-free strength of `surprises`: the κ at which the canonical score would be just at the threshold.
-/// Unbounded, so rows rank over a whole run whatever the budget is at the time.
-pub fn evidence(surprises: &PerDetector<f64>) -> f64 {
+/// How much it would take to keep `surprises` from being an alert: the largest κ at which the canonical vote is over
+/// the threshold and those who voted are sure enough for a warning. Unbounded; κ is fit to it.
+pub fn reach(surprises: &PerDetector<f64>) -> f64 {
     let strongest = surprises.iter().flatten().fold(0.0, |a: f64, b| a.max(*b));
-    let over = |kappa: f64| {
+    let alerts = |kappa: f64| {
         let confidences = surprises.map(|s| s.map(|s| confidence(s, kappa)));
+        let voters = confidences.map(|c| c.filter(|c| *c >= VOTE));
         score(&confidences, &CANONICAL_WEIGHTS).unwrap_or(0.0) > CANONICAL_THRESHOLD
+            && score(&voters, &CANONICAL_WEIGHTS).unwrap_or(0.0) >= WARNING
     };
     // At twice the strongest surprise no confidence reaches 0.5.
     let (mut low, mut high) = (0.0, 2.0 * strongest);
-    for _ in 0..40 {
+    for _ in 0..30 {
         let middle = f64::midpoint(low, high);
-        if over(middle) { low = middle } else { high = middle }
+        if alerts(middle) { low = middle } else { high = middle }
     }
     low
+}
+
+/// The threshold-free strength of `surprises` that ranks rows over a whole run: their weighted mean, not bounded as
+/// confidences are, and unmoved by κ.
+pub fn strength(surprises: &PerDetector<f64>) -> f64 {
+    let mut sum = (0.0, 0.0);
+    for (surprise, weight) in surprises.iter().zip(&CANONICAL_WEIGHTS) {
+        if let Some(surprise) = surprise {
+            sum = (sum.0 + weight * surprise, sum.1 + weight);
+        }
+    }
+    if sum.1 > 0.0 { sum.0 / sum.1 } else { 0.0 }
 }
 
 #[cfg(test)]
@@ -117,7 +138,10 @@ mod tests {
     #[test]
     fn confidence_rises_strictly_from_zero_to_one() {
         assert_eq!(confidence(0.0, 3.0), 0.0);
-        assert!((confidence(3.0, 3.0) - AT_BUDGET).abs() < 1e-12);
+        for (x, expect) in [STEEP, BEND] {
+            assert!((confidence(3.0 * x, 3.0) - expect).abs() < 1e-9);
+            assert!((confidence(3.0 * x - 1e-9, 3.0) - expect).abs() < 1e-6, "no step");
+        }
         let mut before = 0.0;
         for step in 1..1200 {
             let now = confidence(f64::from(step) * 0.01, 3.0);
@@ -142,15 +166,24 @@ mod tests {
     }
 
     #[test]
-    fn evidence_is_the_scale_at_which_the_score_meets_the_threshold() {
+    fn reach_is_the_scale_at_which_the_vote_is_just_an_alert() {
         for surprises in [[Some(5.0), None, Some(7.0), Some(6.0)], [Some(0.1), None, Some(30.0), Some(25.0)]]
         {
-            let kappa = evidence(&surprises);
-            let at =
-                |kappa: f64| score(&surprises.map(|s| s.map(|s| confidence(s, kappa))), &CANONICAL_WEIGHTS);
-            assert!(at(kappa * 0.999).unwrap() > CANONICAL_THRESHOLD);
-            assert!(at(kappa * 1.001).unwrap() <= CANONICAL_THRESHOLD);
+            let kappa = reach(&surprises);
+            let alerts = |kappa: f64| {
+                let confidences = surprises.map(|s| s.map(|s| confidence(s, kappa)));
+                let vote = assess(confidences, &[None; 4], &CANONICAL_WEIGHTS).unwrap();
+                vote.score > CANONICAL_THRESHOLD && vote.confidence >= WARNING
+            };
+            assert!(alerts(kappa * 0.999) && !alerts(kappa * 1.001), "{kappa}");
         }
-        assert_eq!(evidence(&[Some(0.0), None, Some(0.0), None]), 0.0);
+        assert_eq!(reach(&[Some(0.0), None, Some(0.0), None]), 0.0);
+    }
+
+    #[test]
+    fn strength_is_the_weighted_mean_of_those_who_say_anything() {
+        let strength = strength(&[Some(4.0), None, Some(8.0), None]);
+        assert!((strength - (0.3 * 4.0 + 0.2 * 8.0) / 0.5).abs() < 1e-12);
+        assert_eq!(super::strength(&[None; 4]), 0.0);
     }
 }

@@ -108,8 +108,10 @@ impl Panel {
                 for (pace, fitted) in fitted.iter_mut().flatten().enumerate() {
                     let since = rows.scores_since(fitted.at, pace, &fitted.model);
                     // What was held back from nothing calibrates nothing: the models of a training do it otherwise.
-                    if !fitted.held_out.is_empty() {
-                        fitted.held_out.extend(since);
+                    for (held, since) in
+                        fitted.held_out.iter_mut().zip(since).filter(|(held, _)| !held.is_empty())
+                    {
+                        held.extend(since);
                     }
                 }
                 for pace in &mut self.paces {
@@ -121,7 +123,7 @@ impl Panel {
                 for (watched, (_, drift)) in self.watched.iter_mut().zip(scales) {
                     watched.drift = drift;
                 }
-                self.install_at(Part::Isolation, fitted, |pace, model| {
+                self.install_at(&[Part::Isolation, Part::Windows], fitted, |pace, model| {
                     pace.isolation = Some(Arc::new(model));
                 });
             }
@@ -130,7 +132,7 @@ impl Panel {
                 let _ = self.adopt(&retrained.set, RETRAINED);
             }
             Model::Retrained(_) => {}
-            Model::Lstm(fitted) => self.install_at(Part::Lstm, fitted, |pace, model| {
+            Model::Lstm(fitted) => self.install_at(&[Part::Lstm], fitted, |pace, model| {
                 pace.lstm = Some(Arc::new(model));
             }),
             Model::Seasons(seasons) => {
@@ -142,16 +144,18 @@ impl Panel {
     }
 
     /// A new model scores by other numbers than the one before: it is calibrated on the rows held back from its fit.
-    fn install_at<M>(&mut self, part: Part, fitted: Option<Vec<Fitted<M>>>, put: impl Fn(&mut Pace, M)) {
+    fn install_at<M>(&mut self, parts: &[Part], fitted: Option<Vec<Fitted<M>>>, put: impl Fn(&mut Pace, M)) {
         for (pace, Fitted { model, at, held_out }) in self.paces.iter_mut().zip(fitted.into_iter().flatten())
         {
             put(pace, model);
-            if !held_out.is_empty() {
+            for (part, held_out) in parts.iter().zip(held_out).filter(|(_, held_out)| !held_out.is_empty()) {
                 let mut normal = Normal::new(self.watched.len(), self.settings.interval);
                 normal.absorb_all(held_out.iter());
                 pace.normal[part.index()] = normal;
             }
-            self.trained_at[part.detector().index()] = Some(at);
+            for part in parts {
+                self.trained_at[part.detector().index()] = Some(at);
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use super::super::fits::Task;
 use super::super::part::Part;
 use super::super::surprise::Raw;
 use super::super::verdict::Detector;
-use super::{Panel, Work, evidence};
+use super::{COURSE, Panel, Work, reach, strength};
 use crate::series::Timestamp;
 
 /// What is done with a row that is known to be normal.
@@ -111,8 +111,10 @@ impl Panel {
             work.looks.iter_mut().zip(row.raw).for_each(|(look, raw)| look.raw = raw);
             work.gated = row.gated;
             self.surprise(work);
-            self.budget.absorb(evidence(work));
+            self.budget.absorb(reach(work), false);
+            self.course += COURSE * (strength(work) - self.course);
         }
+        self.budget.settle();
         self.due.rest(self.memory.rows(), self.memory.tier_rows(), self.settings.retrain_every);
     }
 }

@@ -28,6 +28,9 @@ pub struct Work {
     /// Distance from expected of each metric by each detector, in its sigmas.
     pub(super) deviations: Vec<PerDetector<f64>>,
     pub(super) learn: Vec<bool>,
+    /// Threshold-free strength of the row, and its mean with those before.
+    pub(super) strength: f64,
+    pub(super) course: f64,
 }
 
 /// A detector's confidence in the target, after the knobs.
@@ -77,16 +80,17 @@ pub(super) fn combine<'a>(
     width: usize,
     sum: &mut Surprise,
 ) {
-    let mut target = (0.0, 0.0);
+    let (mut target, mut as_trained) = ((0.0, 0.0), (0.0, 0.0));
     let mut metrics = vec![(0.0, 0.0); width];
     for (look, weights) in looks {
         for part in Part::ALL.into_iter().filter(|part| part.detector() == detector) {
             let (surprise, weight) = (&look.surprises[part.index()], weights[part.index()]);
             add(&mut target, surprise.target, weight);
+            add(&mut as_trained, surprise.as_trained, weight);
             metrics.iter_mut().zip(&surprise.metrics).for_each(|(sum, own)| add(sum, *own, weight));
         }
     }
-    sum.target = mean(target);
+    (sum.target, sum.as_trained) = (mean(target), mean(as_trained));
     sum.metrics.clear();
     sum.metrics.extend(metrics.into_iter().map(mean));
 }
@@ -112,7 +116,7 @@ pub(super) fn deviations<'a>(
             let raw = look.raw[part.index()].metrics.get(metric).copied().flatten();
             let sigmas = match part {
                 // It has no residual; its tail probability is told as one.
-                Part::Isolation => {
+                Part::Isolation | Part::Windows => {
                     look.surprises[part.index()].metrics.get(metric).copied().flatten().map(vote::sigmas)
                 }
                 // Its residuals are around 0, so their median is their MAD.
