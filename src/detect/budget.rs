@@ -125,7 +125,7 @@ impl Budget {
         let is_suspicious = lasting > SUSPICIOUS * self.kappa;
         let rate = self.checks_per_day.max(SHORTEST_DAY).recip();
         self.suspicious += rate * (f64::from(u8::from(is_suspicious)) - self.suspicious);
-        if !flagged && (!is_suspicious || self.suspicious > DRIFT || self.trained.is_none()) {
+        if !flagged && (!is_suspicious || self.suspicious > DRIFT || self.checks() < TRUST) {
             self.learn(lasting);
         }
         self.fresh += 1;
@@ -166,14 +166,18 @@ impl Budget {
         };
     }
 
+    /// Checks learned from.
+    fn checks(&self) -> f64 {
+        (self.blocks.len() * self.stride) as f64
+    }
+
     fn assumed(&self) -> f64 {
         PERSISTENCE * (self.checks_per_day / self.per_day).log10().max(1.0)
     }
 
     /// What was measured, leaning on what is assumed while it rests on few checks: they cannot have shown what is rare.
     fn known(&self) -> f64 {
-        let checks = (self.blocks.len() * self.stride) as f64;
-        let trust = checks / (checks + TRUST);
+        let trust = self.checks() / (self.checks() + TRUST);
         let assumed = self.assumed();
         let measured = self.measured().unwrap_or(assumed);
         let doubted = if self.trained.is_some() { measured.max(assumed) } else { assumed };
@@ -289,7 +293,7 @@ mod tests {
     fn flagged_checks_are_never_learned_and_suspicious_ones_only_when_there_are_many() {
         let trained = || {
             let mut budget = Budget::new(1.0, SECOND * 10, 1);
-            let calm = |i: usize| if i % 50 == 0 { 1.0 + (i % 97) as f64 / 100.0 } else { 0.05 };
+            let calm = |i: usize| if i.is_multiple_of(50) { 1.0 + (i % 97) as f64 / 100.0 } else { 0.05 };
             (0..8640).for_each(|i| budget.absorb(calm(i), false));
             budget.settle();
             budget

@@ -87,7 +87,8 @@ impl Trend {
     fn begin(&mut self, value: f64) {
         self.first[self.seen as usize] = value;
         self.seen += 1;
-        let first = &mut self.first.clone()[..self.seen as usize];
+        let mut first = self.first;
+        let first = &mut first[..self.seen as usize];
         robust::sort(first);
         self.level = robust::median(first).unwrap_or(value);
         let mad = robust::mad(first, self.level).unwrap_or(0.0);
