@@ -2,7 +2,8 @@
 //!
 //! A metric's raw score is calibrated by its own normal scores. The target's surprise is the mean of its three most
 //! surprised metrics, calibrated again: that second fit is what pays for looking at many metrics at once and for
-//! their dependence.
+//! their dependence. Beside it stands the most surprised metric alone, corrected for their number (Bonferroni), so that
+//! a fault of one is not diluted by the calm of the others.
 
 use std::time::Duration;
 
@@ -128,11 +129,13 @@ impl Normal {
         if width == 1 {
             return Some(mean);
         }
-        // Before the second fit the bound that holds whatever the dependence (Bonferroni) is all there is.
-        by(&self.together, mean).or_else(|| {
-            let largest = metrics.iter().flatten().fold(0.0_f64, |a, b| a.max(*b));
-            Some((largest - (width as f64).log10()).max(0.0))
-        })
+        // The bound that holds whatever the dependence: a fault of one metric alone is not diluted by the calm of the
+        // rest, and before the second fit it is all there is.
+        let largest = metrics.iter().flatten().fold(0.0_f64, |a, b| a.max(*b));
+        let alone = (largest - (width as f64).log10()).max(0.0);
+        let Some(together) = by(&self.together, mean) else { return Some(alone) };
+        // Of two tests the surer one counts, at the price of having made two.
+        Some(together.max(alone - 2.0_f64.log10()))
     }
 
     /// Takes in the raw scores of a row; of a metric only where `learn` says so, of the target only if all do.
