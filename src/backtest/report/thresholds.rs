@@ -30,12 +30,22 @@ fn explain(html: &mut String, subject: &Subject<'_>) {
          the same. An alert must also persist and reach a severity, so a lower threshold does not always mean more of \
          them.",
     );
-    if !subject.recording.sweep.iter().all(Tried::is_exact) {
+    let estimates = subject.recording.sweep.iter().filter_map(|tried| match tried.basis {
+        Basis::Estimated { retrained, .. } => Some(retrained),
+        _ => None,
+    });
+    if let Some(retrained) = estimates.max() {
         html.push_str(
             " <strong>Some rows are estimates</strong>: the incidents of that threshold on the scores of this replay. \
              What belongs to an incident is not learned, so by another threshold other values would have been learned \
-             and the scores would have come to differ, far from the configured threshold by much. <code>backtest \
-             --replay-thresholds</code> replays the recording for each and is exact.",
+             and the scores would have come to differ, far from the configured threshold by much.",
+        );
+        if retrained > 0 {
+            let trials = plural(retrained, "trial");
+            let _ = write!(html, " It may also have decided otherwise in {trials} of newly fitted models.");
+        }
+        html.push_str(
+            " <code>backtest --replay-thresholds</code> replays the recording for each and is exact.",
         );
     }
     html.push_str("</p>");
@@ -71,13 +81,8 @@ fn basis(tried: &Tried) -> String {
         _ if tried.configured => "this replay".to_owned(),
         Basis::SameLearned => "exact: it would have learned the same".to_owned(),
         Basis::Replayed => "replayed".to_owned(),
-        Basis::Estimated { learned_otherwise, retrained: 0 } => {
+        Basis::Estimated { learned_otherwise, .. } => {
             format!("estimate: {} learned otherwise", plural(learned_otherwise, "check"))
         }
-        Basis::Estimated { learned_otherwise, retrained } => format!(
-            "estimate: {} learned otherwise, {} of new models",
-            plural(learned_otherwise, "check"),
-            plural(retrained, "trial")
-        ),
     }
 }
