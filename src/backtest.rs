@@ -4,13 +4,22 @@
 //! later, as they do in `run` when they come back in time.
 
 mod outcome;
+mod recording;
+pub mod report;
+pub mod rerun;
+mod sweep;
 
 use std::time::{Duration, Instant};
 
-pub use outcome::{Figures, Outcome, Verdict};
+use outcome::Counted;
+pub use outcome::{Figures, Outcome, Quality, Verdict};
+use recording::Recorder;
+pub use recording::{Cell, Extent, Fired, Frame, Level, Recording};
+pub use sweep::{Basis, Tried};
 
 use crate::config::Config;
 use crate::dataset::Dataset;
+use crate::detect::fits::Task;
 use crate::detect::model_set::ModelSet;
 use crate::detect::panel::Lesson;
 use crate::engine::{Engine, Event, Fit, Health, Setup, TargetSetup, Teaching};
@@ -38,8 +47,29 @@ impl Replay {
     /// Replays `data`. `progress` is told how many of how many rows are done.
     pub fn run(&self, data: &Dataset, progress: &mut dyn FnMut(usize, usize)) -> Outcome {
         let mut stage = Stage::new(self, data);
+        self.go(&mut stage, progress)
+    }
+
+    /// The same, and keeps what a page shows.
+    pub fn record(
+        &self,
+        data: &Dataset,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> (Outcome, Option<Recording>) {
+        let mut stage = Stage::new(self, data);
+        stage.recorder = Some(Recorder::new(data, Clock::default().tell_all(data), &setup(self, data)));
+        let outcome = self.go(&mut stage, progress);
+        let counted = Counted::new(data, self.trained(data), self.interval);
+        (outcome, stage.recorder.map(|recorder| recorder.finish(&counted)))
+    }
+
+    fn trained(&self, data: &Dataset) -> usize {
+        self.train_rows.min(data.len())
+    }
+
+    fn go(&self, stage: &mut Stage<'_>, progress: &mut dyn FnMut(usize, usize)) -> Outcome {
+        let (data, train) = (stage.data, self.trained(stage.data));
         let began = Instant::now();
-        let train = self.train_rows.min(data.len());
         stage.train(train, began, progress);
         let mut row = train;
         while row < data.len() {
@@ -50,7 +80,7 @@ impl Replay {
         }
         progress(data.len(), data.len());
         let seconds = began.elapsed();
-        stage.outcome.figures(data, train, self.interval, seconds)
+        std::mem::take(&mut stage.outcome).figures(data, train, self.interval, seconds)
     }
 
     /// Learns from all of `data` and says nothing of it.
@@ -68,9 +98,12 @@ struct Stage<'a> {
     names: Vec<Labels>,
     clock: Clock,
     outcome: Outcome,
+    /// Where more than an outcome is asked for.
+    recorder: Option<Recorder>,
 }
 
 /// Virtual time: that of the recording, but never backward.
+#[derive(Default)]
 struct Clock {
     ahead: Duration,
     last: Option<Timestamp>,
@@ -88,6 +121,16 @@ impl Clock {
         self.last = Some(at + self.ahead);
         at + self.ahead
     }
+
+    /// That of every row; rows of one time are judged once.
+    fn tell_all(mut self, data: &Dataset) -> Vec<Timestamp> {
+        let mut told: Vec<Timestamp> = Vec::with_capacity(data.len());
+        for (row, at) in data.times.iter().enumerate() {
+            let repeats = row > 0 && data.times[row - 1] == *at;
+            told.push(if repeats { told[row - 1] } else { self.tell(*at) });
+        }
+        told
+    }
 }
 
 impl<'a> Stage<'a> {
@@ -96,8 +139,9 @@ impl<'a> Stage<'a> {
         Self {
             names: names.collect(),
             engine: Engine::new(setup(replay, data)),
-            clock: Clock { ahead: Duration::ZERO, last: None },
+            clock: Clock::default(),
             outcome: Outcome::new(data),
+            recorder: None,
             data,
         }
     }
@@ -122,11 +166,17 @@ impl<'a> Stage<'a> {
             self.engine.step(Event::Teach(0, Teaching::Done));
         }
         self.outcome.untouched(rows);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.untouched(rows);
+        }
     }
 
     fn teach(&mut self, row: usize, lesson: Lesson) -> usize {
         let (at, next) = self.scrape(row);
         self.engine.step(Event::Teach(0, Teaching::Row(at, lesson)));
+        if let Some(recorder) = &mut self.recorder {
+            recorder.see(at, self.data.row(next - 1));
+        }
         next
     }
 
@@ -135,6 +185,9 @@ impl<'a> Stage<'a> {
         let (at, next) = self.scrape(row);
         let step = self.engine.step(Event::Tick(0, at));
         for Fit { target, asked, what } in step.tasks {
+            if let (Task::Retrain(..), Some(recorder)) = (&what, &mut self.recorder) {
+                recorder.retrains();
+            }
             let began = Instant::now();
             let what = what.run(&mut || ());
             self.outcome.fitting += began.elapsed();
@@ -143,6 +196,9 @@ impl<'a> Stage<'a> {
         if let Some(judgement) = self.engine.judgement(0) {
             let verdict = Verdict::of(&judgement);
             (row..next).for_each(|_| self.outcome.push(verdict.clone()));
+            if let Some(recorder) = &mut self.recorder {
+                recorder.judged((row, next), at, &judgement);
+            }
         }
         next
     }

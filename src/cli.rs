@@ -210,9 +210,12 @@ struct Backtest {
     /// Refuse times that repeat or step back.
     #[arg(long)]
     strict: bool,
-    /// A page to look at.
+    /// Where a page to look at goes: charts, votes, alerts, and what other thresholds would give.
     #[arg(long)]
     report: Option<PathBuf>,
+    /// Replay the recording for each threshold of the page, however long that takes; a small one is in any case.
+    #[arg(long, requires = "report")]
+    replay_thresholds: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

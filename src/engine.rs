@@ -3,8 +3,10 @@
 //! Synchronous and deterministic: time comes with the events, fits run elsewhere and come back as events, and a fit
 //! asked for at one check takes effect thirty checks later, so that how long it took changes nothing.
 
+mod rule;
 pub mod snapshot;
 mod target;
+pub mod trial;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -140,6 +142,10 @@ pub struct Change {
 pub struct Judgement<'a> {
     /// All of it.
     pub verdict: &'a Verdict,
+    /// What it is about, one a metric.
+    pub values: &'a [Option<f64>],
+    /// Whether the check came after a gap in time, so that no incident moved.
+    pub after_gap: bool,
     /// Metric that the vote means: `metric_name` and further labels.
     pub consensus: Option<&'a Labels>,
     /// What the verdict alone would be, where the target is anomalous.

@@ -6,7 +6,7 @@ mod http_client;
 mod text;
 
 pub use http_client::http_client;
-pub use text::{rfc3339, short};
+pub use text::{escape, rfc3339, short};
 
 use std::fmt;
 use std::str::FromStr;

@@ -22,7 +22,7 @@ const MAY_IMPORT: [(&str, &[&str]); 21] = [
     ("model_store", &["series", "setting"]),
     ("history", &["series", "setting"]),
     ("telemetry", &["notify"]),
-    ("backtest", &["series", "window", "signal", "detect", "engine", "config", "dataset"]),
+    ("backtest", &["series", "setting", "window", "signal", "detect", "engine", "config", "dataset"]),
     (
         "train",
         &[

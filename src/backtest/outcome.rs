@@ -120,16 +120,10 @@ impl Outcome {
     ) -> Self {
         let (repeated, backward) = data.disorder();
         let replaying = took.saturating_sub(self.fitting).as_secs_f64();
-        let counted = |row: &usize| !data.ignored[*row];
-        let alert: Vec<bool> =
-            (train..data.len()).filter(counted).map(|row| self.verdicts[row].alert).collect();
-        let quality = (!data.labels.is_empty()).then(|| {
-            let labels: Vec<bool> = (train..data.len()).filter(counted).map(|row| data.labels[row]).collect();
-            Quality::of(&labels, &alert, interval)
-        });
+        let (alerts, quality) = Counted::new(data, train, interval).tally(|row| self.verdicts[row].alert);
         self.figures = Figures {
             rows: data.len(),
-            alerts: stretches(&alert).len(),
+            alerts: alerts.len(),
             seconds: took.as_secs_f64(),
             fit_seconds: self.fitting.as_secs_f64(),
             rows_per_second: data.len() as f64 / replaying.max(1e-9),
@@ -193,8 +187,45 @@ fn significant(value: f64) -> String {
     if (0..=12).contains(&digits) { format!("{value:.*}", digits as usize) } else { format!("{value:.5e}") }
 }
 
+/// The rows that count: those after the training that are not to be ignored.
+pub(super) struct Counted {
+    rows: Vec<usize>,
+    /// One for each of them; `None` without labels.
+    labels: Option<Vec<bool>>,
+    interval: Duration,
+}
+
+impl Counted {
+    pub(super) fn new(data: &Dataset, train: usize, interval: Duration) -> Self {
+        let rows: Vec<usize> = (train..data.len()).filter(|row| !data.ignored[*row]).collect();
+        let labels = (!data.labels.is_empty()).then(|| rows.iter().map(|row| data.labels[*row]).collect());
+        Self { rows, labels, interval }
+    }
+
+    /// Alerts, as their first and last rows, and what they are worth against labels.
+    pub(super) fn tally(&self, alert: impl Fn(usize) -> bool) -> (Vec<(usize, usize)>, Option<Quality>) {
+        let alert: Vec<bool> = self.rows.iter().map(|row| alert(*row)).collect();
+        let quality = self.labels.as_ref().map(|labels| Quality::of(labels, &alert, self.interval));
+        (self.places(&alert), quality)
+    }
+
+    /// Labelled incidents, as their first and last rows.
+    pub(super) fn incidents(&self) -> Vec<(usize, usize)> {
+        self.labels.as_ref().map(|labels| self.places(labels)).unwrap_or_default()
+    }
+
+    fn places(&self, set: &[bool]) -> Vec<(usize, usize)> {
+        stretches(set).into_iter().map(|(begin, end)| (self.rows[begin], self.rows[end - 1])).collect()
+    }
+
+    /// The time they cover, in days.
+    pub(super) fn days(&self) -> f64 {
+        self.rows.len() as f64 * self.interval.as_secs_f64() / 86_400.0
+    }
+}
+
 /// Half-open stretches of rows that are set.
-pub(super) fn stretches(set: &[bool]) -> Vec<(usize, usize)> {
+fn stretches(set: &[bool]) -> Vec<(usize, usize)> {
     let mut found: Vec<(usize, usize)> = Vec::new();
     for (row, _) in set.iter().enumerate().filter(|(_, set)| **set) {
         match found.last_mut() {
@@ -217,10 +248,9 @@ impl Quality {
         let mut delays: Vec<f64> = delays.collect();
         delays.sort_by(f64::total_cmp);
         let notified = repeated(&alerts, interval);
-        let meets = |(start, end): &&(usize, usize)| {
-            incidents.iter().any(|(begin, over)| *start < over + REACH && end + REACH > *begin)
-        };
-        let met = notified.iter().filter(meets).count();
+        let last = |(begin, end): &(usize, usize)| (*begin, end - 1);
+        let met = notified.iter().filter(|alert| incidents.iter().any(|i| meets(last(i), last(alert))));
+        let met = met.count();
         let normal =
             labels.iter().filter(|label| !**label).count() as f64 * interval.as_secs_f64() / 86_400.0;
         let share = |part: usize, whole: usize| (whole > 0).then(|| part as f64 / whole as f64);
@@ -232,6 +262,11 @@ impl Quality {
             median_delay_seconds: delays.get(delays.len() / 2).copied(),
         }
     }
+}
+
+/// Whether an alert counts as having met an incident; both by their first and last rows.
+pub(super) fn meets(incident: (usize, usize), alert: (usize, usize)) -> bool {
+    alert.0 <= incident.1 + REACH && alert.1 + REACH >= incident.0
 }
 
 fn repeated(alerts: &[(usize, usize)], interval: Duration) -> Vec<(usize, usize)> {

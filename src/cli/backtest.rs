@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::progress::Progress;
 use super::{Backtest, Failed};
-use crate::backtest::Replay;
+use crate::backtest::rerun::is_affordable;
+use crate::backtest::{Replay, report};
 use crate::config::{Config, Sources};
 use crate::dataset::{Columns, Dataset};
 
@@ -34,9 +35,20 @@ pub(super) fn backtest(args: &Backtest) -> Result<(), Failed> {
         args.interval.map(|span| span.0).or_else(|| data.interval()).unwrap_or(config.check_interval.0);
     let mut progress = Progress::new("backtest");
     let replay = Replay { config, interval, train_rows: args.train_rows };
-    let outcome = replay.run(&data, &mut |done, of| progress.tell(done, of));
+    let mut tell = |done, of| progress.tell(done, of);
+    let (outcome, mut recording) = match args.report {
+        Some(_) => replay.record(&data, &mut tell),
+        None => (replay.run(&data, &mut tell), None),
+    };
     drop(progress);
     write(&args.output, &outcome.csv(&data))?;
+    if let (Some(file), Some(recording)) = (&args.report, &mut recording) {
+        if args.replay_thresholds || is_affordable(&data) {
+            let mut progress = Progress::new("thresholds");
+            replay.rerun(&data, recording, &mut |done, of| progress.tell(done, of));
+        }
+        write(file, &report::page(&replay, &data, &outcome, recording))?;
+    }
     let figures =
         serde_json::to_string(&outcome.figures).map_err(|error| Failed::Running(error.to_string()))?;
     println!("{figures}");

@@ -6,12 +6,12 @@ mod show;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::rule::Rule;
 use super::{Change, Fit, Health, Judgement, Setup, TargetSetup, Teaching};
 use crate::detect::fits::{GAP, Model, Task};
 use crate::detect::model_set::ModelSet;
 use crate::detect::panel::{Metric, Panel, Verdict, Work};
 use crate::detect::verdict::Detector;
-use crate::detect::vote::CANONICAL_THRESHOLD;
 use crate::incident::machine::{Check, Machine, Reading, Transition};
 use crate::incident::{Incident, Reason};
 use crate::series::{Batch, Labels, Timestamp};
@@ -53,6 +53,8 @@ pub(super) struct Target {
     models: VecDeque<(u64, Model)>,
     checks: u64,
     last_tick: Option<Timestamp>,
+    /// Whether the last check came after a gap in time.
+    after_gap: bool,
     values: Vec<Option<f64>>,
     work: Work,
     verdict: Verdict,
@@ -81,6 +83,7 @@ impl Target {
             models: VecDeque::new(),
             checks: 0,
             last_tick: None,
+            after_gap: false,
             work: Work::default(),
             verdict: Verdict::default(),
             lead: None,
@@ -129,9 +132,9 @@ impl Target {
         while let Some((_, model)) = self.models.pop_front_if(|(due, _)| *due <= self.checks) {
             self.panel.install(model);
         }
-        let is_gap = self.last_tick.is_some_and(|last| at.since(last) > setup.interval * GAP);
+        self.after_gap = self.last_tick.is_some_and(|last| at.since(last) > setup.interval * GAP);
         self.last_tick = Some(at);
-        if is_gap {
+        if self.after_gap {
             self.panel.gap();
         }
         self.read(at, setup);
@@ -140,7 +143,7 @@ impl Target {
             return self.end_all(at);
         }
         self.verdict = self.panel.assess(at, &self.values, &mut self.work);
-        let mut changes = if is_gap { Vec::new() } else { self.move_incidents(at, setup) };
+        let mut changes = if self.after_gap { Vec::new() } else { self.move_incidents(at, setup) };
         if kind == Kind::Regular {
             self.learn(at, &mut changes);
         }
@@ -189,6 +192,8 @@ impl Target {
         let anomalous = self.verdict.target.filter(|target| target.score > setup.detection.threshold);
         Judgement {
             verdict: &self.verdict,
+            values: &self.values,
+            after_gap: self.after_gap,
             consensus: self.verdict.consensus.map(|slot| &self.slots[slot].labels),
             severity: anomalous.map(|target| setup.severities.of(&target)),
             firing: self.firing().map(Incident::severity).max(),
@@ -282,29 +287,14 @@ impl Target {
         changes
     }
 
-    /// A target's anomaly belongs to the metric that opened it while that lasts, then to the consensus metric.
     fn choose_lead(&mut self, setup: &Setup) {
         let lasting = self.lead.filter(|slot| self.slots[*slot].machine.is_active());
-        let anomalous = self.verdict.target.is_some_and(|target| target.score > setup.detection.threshold);
-        self.lead = lasting.or(if anomalous { self.verdict.consensus } else { None });
+        self.lead = rule(setup).lead(lasting, &self.verdict);
     }
 
     fn reading(&self, slot: usize, setup: &Setup) -> Option<Reading> {
-        let value = self.values[slot]?;
-        let verdict = &self.verdict.metrics[slot];
-        let own = verdict.assessment.unwrap_or_default();
-        let target = self.verdict.target.filter(|target| self.lead == Some(slot) && target.score > own.score);
-        let assessment = target.unwrap_or(own);
-        let threshold = setup.detection.threshold;
-        Some(Reading {
-            opens: assessment.score > threshold,
-            // A raised threshold closes no earlier than the calibrated one, so it can only make incidents fewer.
-            holds: assessment.score > threshold.min(CANONICAL_THRESHOLD),
-            severity: setup.severities.of(&assessment),
-            assessment,
-            value,
-            expected: verdict.band.map(|band| band.expected),
-        })
+        let read = |value| rule(setup).reading(&self.verdict, slot, self.lead == Some(slot), value);
+        self.values[slot].map(read)
     }
 
     fn change(&self, slot: usize, transition: Transition, ended: Option<Incident>) -> Change {
@@ -426,6 +416,10 @@ impl Slot {
         let gate = setup.signals[self.signal].0.gate();
         Metric { name: short_name(&self.labels), gate, in_vector }
     }
+}
+
+fn rule(setup: &Setup) -> Rule<'_> {
+    Rule { threshold: setup.detection.threshold, severities: &setup.severities }
 }
 
 /// `cpu_usage`, or `disk{device="sda"}` where a signal has several series.

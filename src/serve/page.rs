@@ -10,7 +10,7 @@ use super::Shared;
 use crate::engine::snapshot::{MetricSnapshot, Snapshot, TargetSnapshot};
 use crate::incident::Incident;
 use crate::series::Timestamp;
-use crate::setting::{rfc3339, short};
+use crate::setting::{escape, rfc3339, short};
 
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'";
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#222}\
@@ -31,14 +31,6 @@ fn document(title: &str, refresh: bool, body: &str) -> Response {
         (header::REFERRER_POLICY, "no-referrer"),
     ];
     (headers, Html(html)).into_response()
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-        .replace('\'', "&#39;")
 }
 
 pub(super) async fn index(State(shared): State<Shared>) -> Response {

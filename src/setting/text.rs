@@ -26,6 +26,15 @@ pub fn rfc3339(at: Timestamp) -> String {
     humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + since).to_string()
 }
 
+/// As text in a page, or in a quoted attribute of one.
+pub fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,6 +51,11 @@ mod tests {
         ] {
             assert_eq!(short(value), text);
         }
+    }
+
+    #[test]
+    fn markup_is_told_as_text() {
+        assert_eq!(escape("<b a='&'>\""), "&lt;b a=&#39;&amp;&#39;&gt;&quot;");
     }
 
     #[test]

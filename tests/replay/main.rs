@@ -1,8 +1,13 @@
-//! The engine over a simulated host in virtual time: quiet when idle, quick when it breaks, the same every time.
+//! The engine over a simulated host in virtual time: quiet when idle, quick when it breaks, the same every time; and over
+//! short traces of which is kept what it said.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 
+mod driver;
+mod golden;
 mod host;
+mod properties;
+mod trace;
 
 use std::time::Duration;
 

@@ -1,0 +1,98 @@
+//! Another threshold, tried beside the one in force: which incidents it would have on the same verdicts.
+//!
+//! Verdicts rest on what was learned, and what belongs to an incident is not learned, so another threshold's incidents
+//! would change the verdicts after them. A trial says which values it would have learned; as long as these are the
+//! values that the engine has learned, it is exactly what the engine would have said by that threshold.
+
+use std::time::Duration;
+
+use super::rule::Rule;
+use super::{Judgement, Setup};
+use crate::detect::guard::{Guard, Learning};
+use crate::detect::verdict::Severity;
+use crate::incident::config::Severities;
+use crate::incident::machine::{Check, Machine, Persistence};
+use crate::incident::{Incident, Reason};
+use crate::series::{Labels, Timestamp};
+
+/// One threshold on one target.
+#[derive(Debug)]
+pub struct Trial {
+    threshold: f64,
+    severities: Severities,
+    persistence: Persistence,
+    adapt_after: Duration,
+    /// Metric whose incident stands for the target's anomaly.
+    lead: Option<usize>,
+    machines: Vec<Machine>,
+    guards: Vec<Guard>,
+    learning: Vec<Learning>,
+    nobody: Labels,
+}
+
+impl Trial {
+    /// A trial of `threshold`, with all else as in `setup`.
+    pub fn new(setup: &Setup, threshold: f64) -> Self {
+        Self {
+            threshold,
+            severities: setup.severities.clone(),
+            persistence: setup.persistence,
+            adapt_after: setup.detection.adapt_after,
+            lead: None,
+            machines: Vec::new(),
+            guards: Vec::new(),
+            learning: Vec::new(),
+            nobody: Labels::empty(),
+        }
+    }
+
+    /// The threshold on trial.
+    pub fn threshold(&self) -> f64 {
+        self.threshold
+    }
+
+    /// Takes the step that the engine took to `judgement`.
+    pub fn step(&mut self, at: Timestamp, judgement: &Judgement<'_>) {
+        self.machines.resize_with(judgement.values.len(), Machine::default);
+        self.guards.resize_with(judgement.values.len(), Guard::default);
+        if !judgement.after_gap {
+            self.move_incidents(at, judgement);
+        }
+        self.learn(at, judgement);
+    }
+
+    fn move_incidents(&mut self, at: Timestamp, judgement: &Judgement<'_>) {
+        let rule = Rule { threshold: self.threshold, severities: &self.severities };
+        let lasting = self.lead.filter(|metric| self.machines[*metric].is_active());
+        self.lead = rule.lead(lasting, judgement.verdict);
+        for (metric, machine) in self.machines.iter_mut().enumerate() {
+            let leads = self.lead == Some(metric);
+            let read = |value| rule.reading(judgement.verdict, metric, leads, value);
+            let check = Check { at, reading: judgement.values[metric].map(read) };
+            machine.step(&check, &self.persistence, (&self.nobody, &self.nobody));
+        }
+    }
+
+    fn learn(&mut self, at: Timestamp, judgement: &Judgement<'_>) {
+        self.learning.clear();
+        for (metric, value) in judgement.values.iter().enumerate() {
+            let flagged = judgement.verdict.metrics[metric].flagged || self.machines[metric].is_active();
+            let decide = |_| self.guards[metric].decide(at, flagged, self.adapt_after);
+            self.learning.push(value.map_or(Learning::Learn, decide));
+            if matches!(self.learning[metric], Learning::Adapt { .. }) {
+                self.machines[metric].end(at, Reason::Adapted);
+                self.lead = self.lead.filter(|lead| *lead != metric);
+            }
+        }
+    }
+
+    /// Severity of the incident that fires, one a metric.
+    pub fn firing(&self) -> impl Iterator<Item = Option<Severity>> {
+        self.machines.iter().map(|machine| machine.firing().map(Incident::severity))
+    }
+
+    /// What it would have done with the values of the last step, one a metric.
+    pub fn learning(&self) -> &[Learning] {
+        &self.learning
+    }
+}
