@@ -4,6 +4,7 @@ Replays, scores and tabulates; each step is a file of its own here and leaves wh
 OUT/<method>/<family>/<name>.csv, OUT/<method>/cost.json, OUT/<method>/score.json and OUT/table.md.
 """
 import argparse
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ import replay
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
+TARGET = REPOSITORY / os.environ.get("CARGO_TARGET_DIR", "target")
 OURS = "dwcp-anomaly"
 GAP = 5  # alerts at most so many rows apart count as one
 
@@ -31,13 +33,13 @@ def arguments():
     parser.add_argument("--family", nargs="+", action="extend", help="these families alone")
     parser.add_argument("--part", choices=["dev", "check", "all"], default="all", help="half of the entities, or all")
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time (default: 2)")
-    parser.add_argument("--out", type=Path, default=REPOSITORY / "target" / "eval", help="where results go")
+    parser.add_argument("--out", type=Path, default=TARGET / "eval", help="where results go")
     return parser.parse_args()
 
 
 def release_build():
     subprocess.run(["cargo", "build", "--release"], cwd=REPOSITORY, check=True)
-    return REPOSITORY / "target" / "release" / OURS
+    return TARGET / "release" / OURS
 
 
 def scorer(asked, directory):

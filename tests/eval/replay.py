@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -43,6 +44,7 @@ def replay(program, entity, directory):
         raise ReplayError(f"backtest of {entity.file} failed ({child.returncode}): {complaints.read_text().strip()}")
     complaints.unlink()
     told = json.loads(said.splitlines()[-1])
+    print(f"  {entity.family}/{entity.name}: {told['seconds']:.1f} s", file=sys.stderr)
     return {
         "family": entity.family,
         "name": entity.name,

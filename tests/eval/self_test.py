@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 import bundle
+import evaluate
 import figures
 import peers
 import table
@@ -119,9 +120,10 @@ def counted(**other):
 
 class Aggregates(unittest.TestCase):
     def test_counts_are_pooled_and_rankings_averaged(self):
+        silent = {"alerts": 0, "true_alerts": 0, "false_alerts": 0, "delays": []}
         rows = [
             counted(),
-            counted(vus_pr=0.7, alert_time=0.3, incidents=1, caught=0, alerts=0, true_alerts=0, false_alerts=0, delays=[]),
+            counted(vus_pr=0.7, alert_time=0.3, incidents=1, caught=0, **silent),
             counted(vus_pr=float("nan"), incidents=0, caught=0, delays=[]),
         ]
         found = figures.of_family("hosts", rows)
@@ -164,6 +166,30 @@ class Aggregates(unittest.TestCase):
             table.agree("ours", found, {"hosts": summary["hosts"] | {"inc_recall": 0.8}})
 
 
+class Tables(unittest.TestCase):
+    scored = {family: [counted(), counted(caught=1)] for family in figures.MEANS["core"]}
+    better = {family: [row | {"caught": row["caught"] + 1} for row in rows] for family, rows in scored.items()}
+
+    def test_methods_stand_side_by_side_with_what_they_cost_on_those_families(self):
+        run = {"rows": 1000, "judge_seconds": 0.002, "fit_seconds": 3.0}
+        cost = {"runs": [run | {"family": "smd"}, run | {"family": "nezha", "judge_seconds": 9.0, "fit_seconds": 9.0}]}
+        shown = table.side_by_side("core", {"ours": figures.groups(self.scored)}, {"ours": cost})
+        row = shown.splitlines()[-1]
+        self.assertTrue(row.startswith("| ours | 0.500 [0.500, 0.500] | 0.500 ["), row)
+        self.assertTrue(row.endswith(" | 2.0 | 3.00 |"), row)
+
+    def test_a_difference_is_taken_draw_by_draw(self):
+        methods = {"ours": figures.groups(self.better), "theirs": figures.groups(self.scored)}
+        shown = table.differences("core", methods).splitlines()
+        self.assertEqual(len(shown), 3)
+        self.assertIn("| theirs | +0.000 [+0.000, +0.000] | +0.250 [+0.250, +0.250] |", shown[-1])
+
+    def test_figures_without_a_value_are_a_dash(self):
+        silent = counted(alerts=0, true_alerts=0, false_alerts=0, delays=[])
+        shown = table.own_table(figures.groups({"hosts": [silent]})).splitlines()[-1]
+        self.assertEqual(shown, "| hosts | 1 | 4 | 0.500 | 0.750 | – | 0.00 | – | 10.0 |")
+
+
 class Driver(unittest.TestCase):
     def run_it(self, directory, *flags):
         command = [
@@ -186,14 +212,15 @@ class Driver(unittest.TestCase):
             self.assertIn(f"## dwcp-anomaly, {part}\n", done.stdout)
         self.assertRegex(done.stdout, r"4 replays, 2 at a time, took .* 3600 rows, .* [1-9]\d* MiB")
         ours = table.read(directory / "out", "dwcp-anomaly", "score")["summary"]
-        self.assertEqual({family: found["inc_recall"] for family, found in ours.items()}, {"hosts": 1.0, "pods": 1.0})
+        self.assertEqual({family: ours[family]["inc_recall"] for family in ("hosts", "pods")}, {"hosts": 1, "pods": 1})
 
     def test_a_part_of_a_family_is_one_entity_here(self):
         directory = tiny_bundle(self)
         done = self.run_it(directory, "--program", ASKED.program, "--family", "pods", "--part", "check")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual([p.name for p in (directory / "out").rglob("*.csv")], ["b.csv"])
-        self.assertRegex(done.stdout, r"\| pods \| 1 \| 1 \|")
+        self.assertRegex(done.stdout, r"^## dwcp-anomaly, check\n(.*\n)+\| pods \| 1 \| 1 \|")
+        self.assertNotIn(", all", done.stdout)
 
     def test_what_fails_is_named(self):
         directory = tiny_bundle(self)
@@ -206,7 +233,7 @@ class Driver(unittest.TestCase):
 
 def main():
     parser = argparse.ArgumentParser(prog="tests/eval/run --self-test", description=__doc__)
-    parser.add_argument("--program", type=Path, default=HERE.parent.parent / "target" / "debug" / "dwcp-anomaly")
+    parser.add_argument("--program", type=Path, default=evaluate.TARGET / "debug" / evaluate.OURS)
     parser.add_argument("--scorer", type=Path, help="a bundle's score.py; a stand-in by default")
     parser.parse_args(namespace=ASKED)
     if not ASKED.program.is_file():

@@ -62,19 +62,19 @@ def own_cost(cost):
     )
 
 
-def speed(cost):
+def speed(cost, families):
     """Microseconds a row, and seconds of fitting for an entity."""
-    runs = cost["runs"]
+    runs = [run for run in cost["runs"] if run["family"] in families]
     judging = sum(r["judge_seconds"] for r in runs) / sum(r["rows"] for r in runs)
     return f"{judging * 1e6:.1f}", f"{np.mean([r['fit_seconds'] for r in runs]):.2f}"
 
 
 def side_by_side(name, methods, costs):
-    """All methods on one group, with what they cost."""
-    rows = [
-        [method, *(with_interval(groups[name], figure) for figure in figures.FIGURES), *speed(costs[method])]
-        for method, groups in methods.items()
-    ]
+    """All methods on one mean of families, with what they cost there."""
+    rows = []
+    for method, groups in methods.items():
+        cells = [with_interval(groups[name], figure) for figure in figures.FIGURES]
+        rows.append([method, *cells, *speed(costs[method], figures.MEANS[name])])
     return markdown(["", *HEADINGS.values(), "µs a row", "fit, s an entity"], rows)
 
 
@@ -119,13 +119,13 @@ def agree(method, found, summary):
 
 
 def split(scored, parts):
-    """The scorer's rows of each part: all, then dev and check where there are both."""
+    """The scorer's rows of each part: all, then dev and check; or the one part there is."""
     halves = {"all": scored}
-    if len(set(parts.values())) == 2:
-        for part in bundle.PARTS:
-            kept = {f: [r for r in rows if parts[f, r["name"]] == part] for f, rows in scored.items()}
-            halves[part] = {family: rows for family, rows in kept.items() if rows}
-    return halves
+    for part in bundle.PARTS:
+        kept = {f: [r for r in rows if parts[f, r["name"]] == part] for f, rows in scored.items()}
+        halves[part] = {family: rows for family, rows in kept.items() if rows}
+    alone = {part: kept for part, kept in halves.items() if kept == scored and part != "all"}
+    return alone or halves
 
 
 def tables(directory, methods):
