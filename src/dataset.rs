@@ -3,29 +3,23 @@
 //! A header row, one time column, and metrics. An empty cell is no data. Everything else that is not a number is an
 //! error that names file, line and column; so are, for a strict reader, times that repeat or step back.
 
+mod header;
+#[cfg(test)]
+mod tests;
+
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::series::Timestamp;
 
+pub use header::Columns;
+use header::{Role, metrics_of, roles};
+
 /// Bytes a file may have once unpacked.
 const MOST_BYTES: u64 = 2 << 30;
-/// Columns that are labels by their very name: whoever left one in trains on the answer.
-const LABELS: [&str; 5] = ["label", "labels", "anomaly", "is_anomaly", "y_true"];
-
-/// What to make of a file's columns.
-#[derive(Clone, Debug, Default)]
-pub struct Columns {
-    /// The time column; `timestamp`, or else the first, by default.
-    pub time: Option<String>,
-    /// Kept apart and never shown to a detector.
-    pub label: Option<String>,
-    /// Left out.
-    pub ignore: Vec<String>,
-    /// Whether a column that is named like a label is an error.
-    pub refuse_labels: bool,
-}
+/// Characters of a cell that an error shows.
+const SHOWN: usize = 40;
 
 /// Rows of metrics in the order of the file.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +32,10 @@ pub struct Dataset {
     pub times: Vec<Timestamp>,
     /// Time of each row as the file has it.
     pub written: Vec<String>,
+    /// Line of each row in its file; empty of rows that are in none.
+    lines: Vec<u64>,
+    /// Files that were read after the first, with the row that each begins at.
+    later: Vec<(usize, PathBuf)>,
     /// Row-major, one a metric.
     values: Vec<Option<f64>>,
     /// Whether a row is labelled; empty without a label column.
@@ -58,8 +56,10 @@ impl Dataset {
     /// Reads a file.
     pub fn read(file: &Path, columns: &Columns) -> Result<Self, Bad> {
         let bad = |problem: String| Bad { file: file.to_owned(), problem };
-        let bytes = std::fs::read(file).map_err(|error| bad(format!("cannot be read: {error}")))?;
-        let bytes = unpack(bytes).map_err(|error| bad(format!("cannot be unpacked: {error}")))?;
+        let bytes = std::fs::read(file).map_err(|error| {
+            bad(format!("cannot be read: {error}; give a CSV or CSV.gz file that this process may read"))
+        })?;
+        let bytes = unpack(bytes).map_err(bad)?;
         Self::parse(&bytes, file, columns)
     }
 
@@ -67,17 +67,19 @@ impl Dataset {
     pub fn parse(bytes: &[u8], file: &Path, columns: &Columns) -> Result<Self, Bad> {
         let bad = |problem: String| Bad { file: file.to_owned(), problem };
         let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(bytes);
-        let header = reader.headers().map_err(|error| bad(describe(&error)))?.clone();
+        let none = csv::StringRecord::new();
+        let header = reader.headers().map_err(|error| bad(describe(&error, &none)))?.clone();
         let roles = roles(&header, columns).map_err(bad)?;
         let metrics = metrics_of(&header, &roles);
         let mut data = Self { file: file.to_owned(), metrics, ..Self::default() };
         let mut record = csv::StringRecord::new();
-        while reader.read_record(&mut record).map_err(|error| bad(describe(&error)))? {
+        while reader.read_record(&mut record).map_err(|error| bad(describe(&error, &header)))? {
             let line = record.position().map_or(0, csv::Position::line);
             data.take(&record, &header, &roles).map_err(|problem| bad(format!("line {line}: {problem}")))?;
+            data.lines.push(line);
         }
         if data.times.is_empty() {
-            return Err(bad("has no rows below its header".to_owned()));
+            return Err(bad("has no rows below its header; give it rows of numbers".to_owned()));
         }
         Ok(data)
     }
@@ -127,6 +129,8 @@ impl Dataset {
             ignored: vec![false; times.len()],
             metrics: columns.into_iter().map(|(name, _)| name).collect(),
             labels: Vec::new(),
+            lines: Vec::new(),
+            later: Vec::new(),
             times,
             values,
         }
@@ -143,6 +147,8 @@ impl Dataset {
             );
             return Err(Bad { file: other.file, problem });
         }
+        self.later.push((self.len(), other.file));
+        self.lines.append(&mut other.lines);
         self.times.append(&mut other.times);
         self.written.append(&mut other.written);
         self.values.append(&mut other.values);
@@ -211,24 +217,32 @@ impl Dataset {
         let (repeated, backward) = self.disorder();
         let first = |rows: &[usize], what: &str| {
             let row = *rows.first()?;
-            Some(format!(
-                "line {}: the time {} {what} the row before ({} such rows); sort the rows and keep one for each time",
-                row + 2,
+            let problem = format!(
+                "line {}: the time {} {what} the row before ({} such rows); sort the rows, and the files, and keep one row for each time",
+                self.lines.get(row).copied().unwrap_or_default(),
                 self.written[row],
                 rows.len()
-            ))
+            );
+            Some(Bad { file: self.file_of(row).to_owned(), problem })
         };
-        match first(&backward, "is earlier than that of").or_else(|| first(&repeated, "repeats that of")) {
-            Some(problem) => Err(Bad { file: self.file.clone(), problem }),
-            None => Ok(()),
-        }
+        let bad = first(&backward, "is earlier than that of").or_else(|| first(&repeated, "repeats that of"));
+        bad.map_or(Ok(()), Err)
+    }
+
+    /// The file that a row was read from.
+    fn file_of(&self, row: usize) -> &Path {
+        let later = self.later.iter().rev().find(|(begin, _)| *begin <= row);
+        later.map_or(&self.file, |(_, file)| file)
     }
 
     /// Refuses what nothing can be learned from: too few rows, and columns that are constant or never there.
     pub fn learnable(&self, fewest: usize) -> Result<(), Bad> {
         let bad = |problem: String| Err(Bad { file: self.file.clone(), problem });
         if self.len() < fewest {
-            return bad(format!("has {} rows; at least {fewest} are needed to learn from", self.len()));
+            return bad(format!(
+                "has {} rows; at least {fewest} are needed to learn from: give a longer recording, or several files",
+                self.len()
+            ));
         }
         for (metric, name) in self.metrics.iter().enumerate() {
             let mut values = (0..self.len()).filter_map(|row| self.row(row)[metric]);
@@ -247,71 +261,6 @@ impl Dataset {
     }
 }
 
-/// What a column is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role {
-    Time,
-    Label,
-    Ignore,
-    Metric,
-}
-
-fn roles(header: &csv::StringRecord, columns: &Columns) -> Result<Vec<Role>, String> {
-    if header.iter().any(|name| name.parse::<f64>().is_ok()) {
-        return Err("line 1: has numbers where names should be; give it a header row".to_owned());
-    }
-    for (at, name) in header.iter().enumerate() {
-        if name.is_empty() {
-            return Err(format!("line 1: column {} has no name", at + 1));
-        }
-        if header.iter().take(at).any(|before| before == name) {
-            return Err(format!("line 1: two columns are called {name}; rename one"));
-        }
-    }
-    let has = |name: &String| header.iter().any(|column| column == name);
-    let named = [("--time-column", &columns.time), ("--label-column", &columns.label)];
-    let named = named.into_iter().filter_map(|(flag, name)| Some((flag, name.as_ref()?)));
-    for (flag, name) in named.chain(columns.ignore.iter().map(|name| ("--ignore-column", name))) {
-        if !has(name) {
-            let all: Vec<&str> = header.iter().collect();
-            return Err(format!("{flag}: no column is called {name}; there are: {}", all.join(", ")));
-        }
-    }
-    let time = columns.time.clone().unwrap_or_else(|| {
-        let usual = header.iter().find(|name| *name == "timestamp");
-        usual.or_else(|| header.get(0)).unwrap_or_default().to_owned()
-    });
-    let role = |name: &str| {
-        if name == time {
-            Role::Time
-        } else if columns.label.as_deref() == Some(name) {
-            Role::Label
-        } else if columns.ignore.iter().any(|ignored| ignored == name) {
-            Role::Ignore
-        } else {
-            Role::Metric
-        }
-    };
-    let roles: Vec<Role> = header.iter().map(role).collect();
-    let left_in = |(name, role): (&str, &Role)| *role == Role::Metric && LABELS.contains(&name);
-    if columns.refuse_labels
-        && let Some((name, _)) = header.iter().zip(&roles).find(|(name, role)| left_in((name, role)))
-    {
-        return Err(format!(
-            "column {name} looks like labels, which must not be learned; leave it out by --ignore-column {name}"
-        ));
-    }
-    if !roles.contains(&Role::Metric) {
-        return Err("has no metric beside its time column".to_owned());
-    }
-    Ok(roles)
-}
-
-fn metrics_of(header: &csv::StringRecord, roles: &[Role]) -> Vec<String> {
-    let metrics = header.iter().zip(roles).filter(|(_, role)| **role == Role::Metric);
-    metrics.map(|(name, _)| name.to_owned()).collect()
-}
-
 fn number(cell: &str, column: &str) -> Result<Option<f64>, String> {
     if cell.is_empty() {
         return Ok(None);
@@ -321,7 +270,10 @@ fn number(cell: &str, column: &str) -> Result<Option<f64>, String> {
         Ok(_) => {
             Err(format!("column {column}: {cell} is no value; leave the cell empty where there is none"))
         }
-        Err(_) => Err(format!("column {column}: {cell:?} is not a number")),
+        Err(_) => Err(format!(
+            "column {column}: {:?} is not a number; leave the cell empty where there is none, or the column out by --ignore-column {column}",
+            shown(cell)
+        )),
     }
 }
 
@@ -333,108 +285,49 @@ fn instant(cell: &str) -> Result<Timestamp, String> {
         }
         return Ok(Timestamp::from_seconds(seconds));
     }
-    let at = humantime::parse_rfc3339_weak(cell)
-        .map_err(|_| format!("{cell:?} is neither Unix seconds nor RFC 3339"))?;
+    let at = humantime::parse_rfc3339_weak(cell).map_err(|_| {
+        format!(
+            "{:?} is neither Unix seconds nor RFC 3339; name another column by --time-column",
+            shown(cell)
+        )
+    })?;
     let since = at.duration_since(std::time::UNIX_EPOCH).map_err(|_| format!("{cell} is before 1970"))?;
     Ok(Timestamp::from_millis(since.as_millis() as i64))
 }
 
-fn unpack(bytes: Vec<u8>) -> std::io::Result<Vec<u8>> {
+/// How a cell begins.
+fn shown(cell: &str) -> String {
+    let end = cell.char_indices().nth(SHOWN).map_or(cell.len(), |(at, _)| at);
+    if end < cell.len() { format!("{}…", &cell[..end]) } else { cell.to_owned() }
+}
+
+fn unpack(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
     if !bytes.starts_with(&[0x1f, 0x8b]) {
         return Ok(bytes);
     }
     let mut unpacked = Vec::new();
-    let mut reader = flate2::read::MultiGzDecoder::new(bytes.as_slice()).take(MOST_BYTES);
-    reader.read_to_end(&mut unpacked)?;
+    let mut reader = flate2::read::MultiGzDecoder::new(bytes.as_slice()).take(MOST_BYTES + 1);
+    reader.read_to_end(&mut unpacked).map_err(|error| {
+        format!("cannot be unpacked: {error}; it is cut short or damaged, so copy or pack it anew")
+    })?;
+    if unpacked.len() as u64 > MOST_BYTES {
+        return Err(format!("has more than {MOST_BYTES} bytes once unpacked; give several smaller files"));
+    }
     Ok(unpacked)
 }
 
-fn describe(error: &csv::Error) -> String {
+fn describe(error: &csv::Error, header: &csv::StringRecord) -> String {
+    let line = error.position().map_or(1, csv::Position::line);
     match error.kind() {
-        csv::ErrorKind::UnequalLengths { pos, expected_len, len } => {
-            let line = pos.as_ref().map_or(0, csv::Position::line);
-            format!("line {line}: has {len} cells where the header has {expected_len}")
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            format!(
+                "line {line}: has {len} cells where the header has {expected_len}; give every row one cell a column"
+            )
         }
-        csv::ErrorKind::Utf8 { pos, .. } => {
-            let line = pos.as_ref().map_or(0, csv::Position::line);
-            format!("line {line}: is not UTF-8 text")
+        csv::ErrorKind::Utf8 { err, .. } => {
+            let place = header.get(err.field()).map_or_else(String::new, |name| format!("column {name}: "));
+            format!("line {line}: {place}is not UTF-8 text; save the file as UTF-8")
         }
         _ => error.to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(text: &str, columns: &Columns) -> Result<Dataset, String> {
-        Dataset::parse(text.as_bytes(), Path::new("d.csv"), columns).map_err(|bad| bad.to_string())
-    }
-
-    #[test]
-    fn rows_are_read_with_gaps_as_no_data() {
-        let data =
-            parse("timestamp,a,b\n10,1,\n20,,2.5\n2024-01-01T00:00:00Z,3,4\n", &Columns::default()).unwrap();
-        assert_eq!(data.metrics, ["a", "b"]);
-        assert_eq!([data.row(0), data.row(1)], [[Some(1.0), None], [None, Some(2.5)]]);
-        assert_eq!(data.times[2], Timestamp::from_millis(1_704_067_200_000));
-    }
-
-    #[test]
-    fn what_is_wrong_is_named_with_its_place_and_remedy() {
-        let strict = Columns { refuse_labels: true, ..Columns::default() };
-        for (text, part) in [
-            ("1,2\n3,4\n", "header row"),
-            ("t,a\n", "has no rows"),
-            ("t\n1\n", "no metric"),
-            ("t,a\n1,2\n3\n", "line 3: has 1 cells where the header has 2"),
-            ("t,a\n1,x\n", "line 2: column a: \"x\" is not a number"),
-            ("t,a\n1,NaN\n", "line 2: column a: NaN is no value"),
-            ("t,a\n1,inf\n", "column a: inf is no value"),
-            ("t,a\nyesterday,1\n", "neither Unix seconds nor RFC 3339"),
-            ("t,a\n1700000000000,1\n", "milliseconds"),
-            ("t,a,a\n1,2,3\n", "two columns are called a"),
-            ("t,a,label\n1,2,0\n", "looks like labels"),
-        ] {
-            let error = parse(text, &strict).unwrap_err();
-            assert!(error.starts_with("d.csv: ") && error.contains(part), "{text:?}: {error}");
-        }
-        let missing = Columns { label: Some("y".to_owned()), ..Columns::default() };
-        assert!(
-            parse("t,a\n1,2\n", &missing).unwrap_err().contains("no column is called y; there are: t, a")
-        );
-    }
-
-    #[test]
-    fn disorder_is_found_and_refused_where_it_matters() {
-        let data = parse("t,a\n10,1\n20,2\n20,3\n15,4\n25,5\n", &Columns::default()).unwrap();
-        assert_eq!(data.disorder(), (vec![2], vec![3]));
-        assert!(data.strict().unwrap_err().to_string().contains("line 5: the time 15 is earlier"));
-        assert_eq!(data.interval(), Some(Duration::from_secs(10)));
-    }
-
-    #[test]
-    fn what_nothing_can_be_learned_from_is_refused() {
-        for (text, part) in [
-            ("t,a\n1,1\n2,2\n", "has 2 rows; at least 3"),
-            ("t,a,b\n1,1,5\n2,2,5\n3,3,5\n", "column b: is 5 in every row"),
-            ("t,a,b\n1,1,\n2,2,\n3,3,\n", "column b: has no value"),
-        ] {
-            let error = parse(text, &Columns::default()).unwrap().learnable(3).unwrap_err().to_string();
-            assert!(error.contains(part), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_gzipped_file_reads_like_a_plain_one() {
-        use std::io::Write;
-        let directory = tempfile::tempdir().unwrap();
-        let text = "t,a\n1,2\n3,4\n";
-        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-        packer.write_all(text.as_bytes()).unwrap();
-        let file = directory.path().join("d.csv.gz");
-        std::fs::write(&file, packer.finish().unwrap()).unwrap();
-        let packed = Dataset::read(&file, &Columns::default()).unwrap();
-        assert_eq!(packed.times, parse(text, &Columns::default()).unwrap().times);
     }
 }

@@ -4,7 +4,7 @@ pub mod budget;
 pub mod calibrate;
 pub mod config;
 pub mod drift;
-mod esd;
+pub mod esd;
 pub mod fits;
 pub mod gate;
 pub mod guard;

@@ -96,12 +96,23 @@ mod tests {
     }
 
     #[test]
-    fn it_is_the_sum_over_the_bins() {
-        // Everything in the last of ten bins: (1 − .1) ln 10 there, (0 − .1) ln(LEAST ÷ .1) in nine others.
-        let by_hand = 0.9 * 10.0_f64.ln() + 9.0 * (1e-4 - 0.1) * (1e-4_f64 / 0.1).ln();
-        let told = after(|_| 1e9, 1000).unwrap();
-        // The deciles of 5000 values out of 1009 are off by a value in a hundred.
-        assert!((told - by_hand).abs() < 0.02, "{told} {by_hand}");
+    fn it_is_the_sum_over_the_bins_by_hand() {
+        let mut drift = Drift::of((0..1000).map(f64::from)).unwrap();
+        for _ in 0..300 {
+            drift.take(50.0, INTERVAL);
+        }
+        for _ in 0..100 {
+            drift.take(950.0, INTERVAL);
+        }
+        // 8640 values are a day, of which each takes its share from those before: what was first has faded by a
+        // hundred values more. A tenth of the training is in each bin; eight bins are empty now.
+        let kept = 1.0 - 1.0 / 8640.0_f64;
+        let of = |n: i32| (1.0 - kept.powi(n)) / (1.0 - kept);
+        let (first, last) = (of(300) * kept.powi(100), of(100));
+        let term = |q: f64| (q - 0.1) * (q / 0.1).ln();
+        let by_hand = term(first / (first + last)) + term(last / (first + last)) + 8.0 * term(LEAST);
+        assert!((drift.index().unwrap() - by_hand).abs() < 1e-9, "{:?} {by_hand}", drift.index());
+        assert!((by_hand - 6.961_927).abs() < 1e-6, "{by_hand}");
     }
 
     #[test]

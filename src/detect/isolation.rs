@@ -2,7 +2,8 @@
 //!
 //! Two halves and a third look. The first is an isolation forest (Liu, Ting & Zhou 2008) for each metric over its recent shape
 //! ([`super::shape`]): path depth per metric is the attribution, so it is known which metric is meant. It deviates in
-//! that a forest over all features at once dilutes a fault of one metric among those of the rest. The second sees the
+//! that a forest over all features at once dilutes a fault of one metric among those of the rest, and in that samples
+//! are drawn with replacement, which costs no shuffle. The second sees the
 //! vector as a whole, by nearest-neighbour hyperspheres (iNNE, Bandaragoda et al. 2018), and finds combinations that
 //! no metric shows alone; it deviates in that the score is unbounded, so that far ranks above near. Beside them stands
 //! the course of all metrics, told apart from the typical ones ([`windows`]).
@@ -17,7 +18,7 @@ pub mod windows;
 use rand_pcg::Pcg64Mcg;
 use serde::{Deserialize, Serialize};
 
-pub use forest::Forest;
+pub use forest::{Forest, Grown};
 pub use spheres::Spheres;
 use windows::Windows;
 

@@ -103,6 +103,12 @@ impl Autoencoder {
         self.sizes.steps
     }
 
+    /// What comes back of a window, `steps × width`, row by row and in spreads, as [`Scale`] gives them.
+    pub fn reconstruct<'a>(&self, window: &[f32], buffers: &'a mut Buffers) -> &'a [f32] {
+        network::reconstruct(self.sizes, &self.parameters, window, &mut buffers.pass);
+        &buffers.pass.output
+    }
+
     /// Fills `window` from rows, oldest first; false where too much of it is missing.
     fn read<'a>(&self, rows: impl Iterator<Item = &'a [Option<f64>]>, window: &mut Vec<f32>) -> bool {
         window.clear();

@@ -1,7 +1,10 @@
-//! Our answers to PromQL against those of a real Prometheus, over the same samples.
+//! Our answers against those of others: PromQL's here, of a real Prometheus over the same samples; the detectors' in
+//! `detectors`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
+
+mod detectors;
 
 use std::fmt::Write as _;
 use std::net::TcpListener;

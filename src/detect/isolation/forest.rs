@@ -32,7 +32,50 @@ enum Node {
     Leaf(f64),
 }
 
+/// A node of a tree that was grown elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Grown {
+    /// Shapes whose `feature` is below `at` go on at the node `left`, the others at `right`; by position in the tree.
+    Split {
+        /// Position in a [`Shape`].
+        feature: u8,
+        /// In the unit of the feature.
+        at: f32,
+        /// Comes after the node itself.
+        left: usize,
+        /// Comes after the node itself.
+        right: usize,
+    },
+    /// So many rows of the sample ended here.
+    Leaf(usize),
+}
+
 impl Forest {
+    /// A forest of trees that were grown elsewhere, each on `sample_size` rows and with its root first. `None` where a
+    /// tree does not hang together: an absent feature, or a child that does not come after its parent.
+    pub fn grown(trees: &[Vec<Grown>], sample_size: usize) -> Option<Self> {
+        let mut forest = Self { nodes: Vec::new(), roots: Vec::new(), usual_path: usual_path(sample_size) };
+        for tree in trees {
+            let root = forest.graft(tree, 0, 0)?;
+            forest.roots.push(root);
+        }
+        Some(forest)
+    }
+
+    fn graft(&mut self, tree: &[Grown], at: usize, depth: usize) -> Option<u32> {
+        let node = match *tree.get(at)? {
+            Grown::Leaf(rows) => leaf(depth, rows),
+            Grown::Split { feature, at: value, left, right } => {
+                if usize::from(feature) >= FEATURES || left <= at || right <= at {
+                    return None;
+                }
+                let [left, right] = [self.graft(tree, left, depth + 1)?, self.graft(tree, right, depth + 1)?];
+                Node::Split { feature, at: value, left, right }
+            }
+        };
+        Some(self.add(node))
+    }
+
     /// Grows `params.trees` trees, each on a sample drawn with replacement.
     pub(super) fn grow(shapes: &[Shape], params: Params, random: &mut Pcg64Mcg) -> Self {
         let size = params.sample_size.min(shapes.len());
@@ -50,7 +93,7 @@ impl Forest {
     fn split(&mut self, sample: &mut [&Shape], depth: usize, limit: usize, random: &mut Pcg64Mcg) -> u32 {
         let chosen = if depth < limit { choose(sample, random) } else { None };
         let Some((feature, at)) = chosen else {
-            return self.add(Node::Leaf(depth as f64 + usual_path(sample.len())));
+            return self.add(leaf(depth, sample.len()));
         };
         let middle = partition(sample, feature, f64::from(at));
         let (low, high) = sample.split_at_mut(middle);
@@ -66,8 +109,13 @@ impl Forest {
 
     /// 2^(−mean path ÷ usual path): 1 for a shape told apart at once, below 0.5 for a usual one.
     pub fn isolation(&self, shape: &Shape) -> f64 {
-        let paths: f64 = self.roots.iter().map(|root| self.path(*root, shape)).sum();
+        let paths: f64 = self.paths(shape).sum();
         (-paths / self.roots.len().max(1) as f64 / self.usual_path).exp2()
+    }
+
+    /// Edges from each root to where `shape` ends, with the path expected below it added.
+    pub fn paths(&self, shape: &Shape) -> impl Iterator<Item = f64> {
+        self.roots.iter().map(|root| self.path(*root, shape))
     }
 
     fn path(&self, root: u32, shape: &Shape) -> f64 {
@@ -81,6 +129,11 @@ impl Forest {
             }
         }
     }
+}
+
+/// Where `rows` of the sample are told apart no further.
+fn leaf(depth: usize, rows: usize) -> Node {
+    Node::Leaf(depth as f64 + usual_path(rows))
 }
 
 /// A random feature that is not constant in `sample`, and a random value within its range.

@@ -317,14 +317,63 @@ mod tests {
         move || (random.next_u32() as f32 / u32::MAX as f32) * 2.0 - 1.0
     }
 
-    fn loss(parameters: &[f32], window: &[f32]) -> f64 {
-        let mut pass = Pass::default();
-        reconstruct(SIZES, parameters, window, &mut pass);
-        pass.output.iter().zip(window).map(|(y, x)| f64::from(y - x).powi(2)).sum::<f64>() / 2.0
+    /// One step of a cell in `f64`, written down from the paper: what `inputs` and `weights` of each come to.
+    fn cell(
+        hidden: usize,
+        bias: &[f64],
+        parts: [(&[f64], &[f64]); 2],
+        state: &mut [f64],
+        shown: &mut Vec<f64>,
+    ) {
+        let gates = GATES * hidden;
+        let sum = |gate: usize| {
+            let inner = |(inputs, weights): &(&[f64], &[f64])| -> f64 {
+                inputs.iter().enumerate().map(|(from, x)| x * weights[from * gates + gate]).sum()
+            };
+            bias[gate] + parts.iter().map(inner).sum::<f64>()
+        };
+        let open = |x: f64| 1.0 / (1.0 + (-x).exp());
+        let next: Vec<f64> = (0..hidden)
+            .map(|unit| {
+                let [input, forget, candidate, out] = [0, 1, 2, 3].map(|gate| sum(gate * hidden + unit));
+                state[unit] = open(forget) * state[unit] + open(input) * candidate.tanh();
+                open(out) * state[unit].tanh()
+            })
+            .collect();
+        *shown = next;
+    }
+
+    /// Half the squared error of a reconstruction, all in `f64` and with the library's functions.
+    fn shadow_loss(parameters: &[f64], window: &[f64]) -> f64 {
+        let Sizes { width, hidden, .. } = SIZES;
+        let Layout { encoder_bias, decoder, decoder_bias, output, output_bias, .. } = SIZES.layout();
+        let gates = GATES * hidden;
+        let (inward, encoder_back) = parameters[..encoder_bias].split_at(width * gates);
+        let (driven, decoder_back) = parameters[decoder..decoder_bias].split_at(hidden * gates);
+        let (mut state, mut shown) = (vec![0.0; hidden], vec![0.0; hidden]);
+        for row in window.chunks(width) {
+            let before = shown.clone();
+            let parts = [(row, inward), (before.as_slice(), encoder_back)];
+            cell(hidden, &parameters[encoder_bias..decoder], parts, &mut state, &mut shown);
+        }
+        let code = shown;
+        let (mut state, mut shown) = (vec![0.0; hidden], vec![0.0; hidden]);
+        let mut loss = 0.0;
+        for row in window.chunks(width) {
+            let before = shown.clone();
+            let parts = [(code.as_slice(), driven), (before.as_slice(), decoder_back)];
+            cell(hidden, &parameters[decoder_bias..output], parts, &mut state, &mut shown);
+            for (at, value) in row.iter().enumerate() {
+                let weights = parameters[output..].iter().skip(at).step_by(width);
+                let sum: f64 = shown.iter().zip(weights).map(|(x, weight)| x * weight).sum();
+                loss += (sum + parameters[output_bias + at] - value).powi(2) / 2.0;
+            }
+        }
+        loss
     }
 
     #[test]
-    fn the_gradient_is_the_one_that_differences_give() {
+    fn the_gradient_of_every_kind_of_parameter_is_the_one_that_differences_give() {
         let parameters = SIZES.begin(numbers(1));
         let mut number = numbers(2);
         let window: Vec<f32> = (0..SIZES.steps * SIZES.width).map(|_| number()).collect();
@@ -333,18 +382,38 @@ mod tests {
         let of_output: Vec<f32> = pass.output.iter().zip(&window).map(|(y, x)| y - x).collect();
         let mut analytic = vec![0.0; SIZES.parameters()];
         gradient(SIZES, &parameters, &window, &pass, &of_output, &mut Back::default(), &mut analytic);
-        // Central differences of an f32 loss near 3: rounding of 3 × 2⁻²³ over 2 × 0.01 is 2e-5, the third
-        // derivative adds 0.01² ÷ 6 of its size; together below 2e-4 of a gradient of size 1.
-        let step = 0.01;
-        for at in 0..parameters.len() {
-            let moved = |by: f32| {
-                let mut parameters = parameters.clone();
-                parameters[at] += by;
-                loss(&parameters, &window)
-            };
-            let numeric = (moved(step) - moved(-step)) / (2.0 * f64::from(step));
-            let off = (f64::from(analytic[at]) - numeric).abs();
-            assert!(off < 2e-4 * (1.0 + numeric.abs()), "at {at}: {} for {numeric}", analytic[at]);
+        let wide = |values: &[f32]| -> Vec<f64> { values.iter().map(|x| f64::from(*x)).collect() };
+        let (mut shadow, window) = (wide(&parameters), wide(&window));
+        // Central differences of an f64 loss near 3: rounding is 3 × 2⁻⁵³ ÷ 1e-5, the third derivative adds 1e-10.
+        let step = 1e-5;
+        let numeric: Vec<f64> = (0..shadow.len())
+            .map(|at| {
+                let mut moved = |by: f64| {
+                    shadow[at] += by;
+                    let loss = shadow_loss(&shadow, &window);
+                    shadow[at] -= by;
+                    loss
+                };
+                (moved(step) - moved(-step)) / (2.0 * step)
+            })
+            .collect();
+        let layout = SIZES.layout();
+        let gates = GATES * SIZES.hidden;
+        for (kind, part) in [
+            ("encoder, of the row", 0..SIZES.width * gates),
+            ("encoder, recurrent", SIZES.width * gates..layout.encoder_bias),
+            ("encoder, bias", layout.encoder_bias..layout.decoder),
+            ("decoder, of the code", layout.decoder..layout.decoder + SIZES.hidden * gates),
+            ("decoder, recurrent", layout.decoder + SIZES.hidden * gates..layout.decoder_bias),
+            ("decoder, bias", layout.decoder_bias..layout.output),
+            ("output", layout.output..layout.output_bias),
+            ("output, bias", layout.output_bias..layout.end),
+        ] {
+            let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>().sqrt();
+            let size = norm(&mut numeric[part.clone()].iter().copied());
+            let off = norm(&mut part.clone().map(|at| f64::from(analytic[at]) - numeric[at]));
+            // A dozen steps of f32 sums of a few dozen terms each.
+            assert!(size > 1e-3 && off < 2e-6 * size, "{kind}: off by {off} of {size}");
         }
     }
 
