@@ -114,14 +114,7 @@ impl Budget {
     /// Takes in the reach of one check. `flagged` ones are never learned; those that are only suspicious are once there
     /// have been too many of them to be incidents.
     pub fn absorb(&mut self, reach: f64, flagged: bool) {
-        self.newest.push_back(reach);
-        if self.newest.len() > self.open_after {
-            self.newest.pop_front();
-        }
-        if self.newest.len() < self.open_after {
-            return;
-        }
-        let lasting = self.newest.iter().copied().fold(f64::INFINITY, f64::min);
+        let Some(lasting) = self.lasting(reach) else { return };
         let is_suspicious = lasting > SUSPICIOUS * self.kappa;
         let rate = self.checks_per_day.max(SHORTEST_DAY).recip();
         self.suspicious += rate * (f64::from(u8::from(is_suspicious)) - self.suspicious);
@@ -133,6 +126,23 @@ impl Budget {
         if self.fresh > again.min(self.blocks.len() * self.stride / 8) {
             self.fit();
         }
+    }
+
+    /// Takes in the reach of one check that is known to be normal, however suspicious.
+    pub fn rehearse(&mut self, reach: f64) {
+        if let Some(lasting) = self.lasting(reach) {
+            self.learn(lasting);
+        }
+    }
+
+    /// The smallest reach of as many checks as open an incident.
+    fn lasting(&mut self, reach: f64) -> Option<f64> {
+        self.newest.push_back(reach);
+        if self.newest.len() > self.open_after {
+            self.newest.pop_front();
+        }
+        let is_full = self.newest.len() == self.open_after;
+        is_full.then(|| self.newest.iter().copied().fold(f64::INFINITY, f64::min))
     }
 
     fn learn(&mut self, lasting: f64) {
@@ -282,7 +292,8 @@ mod tests {
     fn a_cluster_is_one_incident_and_as_many_pass_as_the_budget_allows() {
         let mut budget = Budget::new(3.0, SECOND * 10, 3);
         let week = 7 * 8640;
-        (0..week).for_each(|i| budget.absorb(clustered(i), false));
+        (0..week).for_each(|i| budget.rehearse(clustered(i)));
+        budget.settle();
         let kappa = budget.kappa();
         let passing = (0..week).step_by(360).filter(|i| clustered(*i) > kappa).count() as f64 / 7.0;
         // Of 24 clusters a day; the tail of an even spread is bounded, so the fit errs on the side of silence.

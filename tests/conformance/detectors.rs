@@ -110,7 +110,7 @@ fn the_decomposition_is_that_of_statsmodels_and_the_profile_its_median() {
         let step = Duration::from_mins(5);
         let asked = Period::OneOf(vec![step * period as u32]);
         let values: Vec<Option<f64>> = values.into_iter().map(Some).collect();
-        let season = season::fit(&values, Timestamp::default(), step, &asked).unwrap();
+        let season = season::fit(&values, Timestamp::default(), step, &asked, Duration::ZERO).unwrap();
         let profile: Vec<f64> =
             (0..period).map(|phase| season.at(Timestamp::default() + step * phase as u32)).collect();
         same("profile", &profile, &get::<Vec<f64>>(case, "profile"), off);

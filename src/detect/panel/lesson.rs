@@ -111,7 +111,7 @@ impl Panel {
             work.looks.iter_mut().zip(row.raw).for_each(|(look, raw)| look.raw = raw);
             work.gated = row.gated;
             self.surprise(work);
-            self.budget.absorb(reach(work), false);
+            self.budget.rehearse(reach(work));
             self.course += COURSE * (strength(work) - self.course);
         }
         self.budget.settle();
