@@ -172,6 +172,9 @@ fn the_commands_of_the_readme_do_what_it_says() {
         .map(|rest| rest.split("```").next().unwrap())
         .find(|b| b.contains("\nalert:"));
     std::fs::write(directory.path().join("config.yaml"), with_alertmanager.unwrap()).unwrap();
+    let row = |i: u32| format!("{},{}\n", 1_700_000_000 + 10 * i, i * 7919 % 101);
+    let recording: String = (0..300).map(row).collect();
+    std::fs::write(directory.path().join("recording.csv"), format!("timestamp,load\n{recording}")).unwrap();
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_dwcp-anomaly"), directory.path().join("dwcp-anomaly"))
         .unwrap();
     let path = format!("{}:{}", directory.path().display(), std::env::var("PATH").unwrap());
