@@ -56,8 +56,10 @@ const MAY_IMPORT: [(&str, &[&str]); 21] = [
             "serve",
             "telemetry",
             "config",
+            "dataset",
             "model_store",
             "history",
+            "train",
         ],
     ),
     (
