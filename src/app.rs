@@ -77,7 +77,7 @@ pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
         models: None,
         is_new: true,
     };
-    let ready = Arc::new(AtomicBool::new(start.config.is_some()));
+    let ready = Arc::new(AtomicBool::new(false));
     let alertmanagers =
         start.config.iter().flat_map(|c| c.alert.alertmanagers.iter().map(|a| a.url.clone())).collect();
     let shared = Shared {
@@ -92,9 +92,12 @@ pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
     };
     let heart = heart::spawn(inbox, asked, messages.downgrade(), show, telemetry.clone(), keep)?;
     app.telemetry.reloaded(start.config.is_some(), unix_now());
-    app.take_up(start.config.unwrap_or_else(idle), &messages).await;
     let serving = CancellationToken::new();
     let server = tokio::spawn(serve::run(start.listener, shared, serving.clone()));
+    // The past of the targets may take seconds: alive at once, ready then.
+    let is_loaded = start.config.is_some();
+    app.take_up(start.config.unwrap_or_else(idle), &messages).await;
+    ready.store(is_loaded, Ordering::Relaxed);
     app.watch_config(reloads, kept, &messages, &ready, &stop).await;
     tracing::info!("stopping");
     app.end_scrapers().await;

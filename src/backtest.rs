@@ -39,7 +39,7 @@ pub struct Replay {
 }
 
 /// Share of the training rows that models are fitted on; the rest calibrates them.
-const STUDIED: f64 = 0.7;
+pub const STUDIED: f64 = 0.7;
 /// Raw rows kept: nothing looks further back than a row.
 const RAW: usize = 16;
 

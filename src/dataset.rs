@@ -160,13 +160,19 @@ impl Dataset {
     /// The same with its columns in the order of `names`, where it has just those.
     #[must_use]
     pub fn arranged(self, names: &[String]) -> Self {
-        let places: Option<Vec<usize>> =
+        let has_just_those =
+            names.len() == self.metrics.len() && names.iter().all(|name| self.metrics.contains(name));
+        if has_just_those { self.with_columns(names) } else { self }
+    }
+
+    /// The same with the columns `names`; one that it has not got is no data in every row.
+    #[must_use]
+    pub fn with_columns(self, names: &[String]) -> Self {
+        let places: Vec<Option<usize>> =
             names.iter().map(|name| self.metrics.iter().position(|metric| metric == name)).collect();
-        let Some(places) = places.filter(|places| places.len() == self.metrics.len()) else { return self };
-        let rows = 0..self.len();
-        let values =
-            rows.flat_map(|row| places.iter().map(move |at| (row, *at))).map(|(row, at)| self.row(row)[at]);
-        Self { values: values.collect(), metrics: names.to_vec(), ..self }
+        let cells = (0..self.len()).flat_map(|row| places.iter().map(move |place| (row, *place)));
+        let values = cells.map(|(row, place)| self.row(row)[place?]).collect();
+        Self { values, metrics: names.to_vec(), ..self }
     }
 
     /// What the rows amount to: the same for the same names, times and values.
@@ -235,7 +241,7 @@ impl Dataset {
         later.map_or(&self.file, |(_, file)| file)
     }
 
-    /// Refuses what nothing can be learned from: too few rows, and columns that are constant or never there.
+    /// Refuses what nothing can be learned from: too few rows, or no column that ever changes.
     pub fn learnable(&self, fewest: usize) -> Result<(), Bad> {
         let bad = |problem: String| Err(Bad { file: self.file.clone(), problem });
         if self.len() < fewest {
@@ -244,20 +250,35 @@ impl Dataset {
                 self.len()
             ));
         }
-        for (metric, name) in self.metrics.iter().enumerate() {
-            let mut values = (0..self.len()).filter_map(|row| self.row(row)[metric]);
-            let Some(first) = values.next() else {
-                return bad(format!(
-                    "column {name}: has no value in any row; leave it out by --ignore-column {name}"
-                ));
-            };
-            if values.all(|value| value == first) {
-                return bad(format!(
-                    "column {name}: is {first} in every row, so nothing can be learned; leave it out by --ignore-column {name}"
-                ));
-            }
+        if self.dull().count() == self.metrics.len() {
+            return bad(
+                "no column ever changes, so nothing can be learned; record something that does".to_owned()
+            );
         }
         Ok(())
+    }
+
+    /// Refuses columns that are constant or never there: who hands them in does not know.
+    pub fn telling(&self) -> Result<(), Bad> {
+        let remedy = |(name, problem): (&str, String)| Bad {
+            file: self.file.clone(),
+            problem: format!(
+                "column {name}: {problem}, so nothing can be learned; leave it out by --ignore-column {name}"
+            ),
+        };
+        self.dull().next().map_or(Ok(()), |dull| Err(remedy(dull)))
+    }
+
+    /// Columns that nothing can be learned from, and why.
+    pub fn dull(&self) -> impl Iterator<Item = (&str, String)> {
+        self.metrics.iter().enumerate().filter_map(|(metric, name)| {
+            let mut values = (0..self.len()).filter_map(|row| self.row(row)[metric]);
+            let Some(first) = values.next() else {
+                return Some((name.as_str(), "has no value in any row".to_owned()));
+            };
+            let is_constant = values.all(|value| value == first);
+            is_constant.then(|| (name.as_str(), format!("is {first} in every row")))
+        })
     }
 }
 

@@ -235,10 +235,10 @@ impl Store {
     /// Reads the version in use; `None` where none is.
     pub fn load_current(&self) -> Result<Option<Loaded>, Error> {
         loop {
-            let Some(version) = self.named()? else { return Ok(None) };
+            let Some(version) = self.in_use()? else { return Ok(None) };
             match self.load(version) {
                 // Replaced and pruned since it was looked up.
-                Err(Error::Absent { .. }) if self.named()? != Some(version) => {}
+                Err(Error::Absent { .. }) if self.in_use()? != Some(version) => {}
                 read => return read.map(Some),
             }
         }
@@ -256,7 +256,7 @@ impl Store {
 
     /// The version in use, by one look at a small file; `None` also where that cannot be read.
     pub fn current(&self) -> Option<Version> {
-        self.named().ok().flatten()
+        self.in_use().ok().flatten()
     }
 
     fn write(&self, metadata: &Metadata, payload: &[u8], in_use: bool) -> Result<Version, Error> {
@@ -298,7 +298,7 @@ impl Store {
     }
 
     fn prune(&self, added: Version) -> Result<(), Error> {
-        let current = self.named()?;
+        let current = self.in_use()?;
         for version in
             surplus(&self.versions()?, self.keep, |version| version == added || current == Some(version))
         {
@@ -308,8 +308,8 @@ impl Store {
         Ok(())
     }
 
-    /// The version that the file `current` names.
-    fn named(&self) -> Result<Option<Version>, Error> {
+    /// The version in use, by one look at a small file; `None` where none is.
+    pub fn in_use(&self) -> Result<Option<Version>, Error> {
         let path = self.directory.join(CURRENT);
         let bytes = match directory::read(&path, 64) {
             Ok(bytes) => bytes.unwrap_or_default(),

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::backtest::Replay;
+use crate::backtest::{Replay, STUDIED};
 use crate::config::Config;
 use crate::dataset::{Bad, Dataset};
+use crate::detect::lstm::FEWEST_WINDOWS;
 use crate::detect::model_set::ModelSet;
 use crate::detect::verdict::Detector;
 use crate::history::Prometheus;
@@ -64,7 +65,8 @@ pub fn train(
     let interval = data.interval().ok_or_else(|| nothing("has no step between its rows"))?;
     config.detector.isolation_forest.enabled &= subject != Subject::LstmAutoencoder;
     config.detector.lstm_autoencoder.enabled &= subject != Subject::IsolationForest;
-    let steps = config.detector.lstm_autoencoder.sequence_length;
+    let windows = FEWEST_WINDOWS * config.detector.lstm_autoencoder.sequence_length;
+    let enough = ((windows as f64 / STUDIED).ceil() as usize).max(FEWEST);
     let replay = Replay { config, interval, train_rows: data.len() };
     let set = replay.learn(data, progress).ok_or_else(|| nothing("nothing was learned"))?;
     let detectors = set.detectors();
@@ -74,7 +76,7 @@ pub fn train(
     ] {
         if (subject == asked || subject == Subject::All) && !detectors.contains(&detector) {
             return Err(nothing(&format!(
-                "{} could not be fitted on {} rows; give it more (a window has {steps}), without gaps",
+                "{} could not be fitted on {} rows; give it at least {enough}, without gaps",
                 detector.name(),
                 data.len()
             )));

@@ -213,7 +213,10 @@ impl Beating {
         for (target, reason) in &refused {
             tracing::error!(%target, version, reason, "models not taken up; those in use stay");
         }
-        tracing::info!(version, targets = engine.targets() - refused.len(), "models taken up");
+        let targets = engine.targets() - refused.len();
+        if targets > 0 {
+            tracing::info!(version, targets, "models taken up");
+        }
         self.publish();
     }
 

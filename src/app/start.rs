@@ -87,11 +87,15 @@ pub(super) fn announce(config: &Config, setup: &Setup, external_url: &str) {
     }
     tracing::info!(page = %external_url, metrics = %format!("{external_url}/metrics"), "serving");
     let interval = config.check_interval.0;
-    tracing::info!(
-        first_verdict = %format!("about {} s from now, after 30 values", (interval * 34).as_secs()),
-        all_detectors = %format!("about {} s from now, after 60", (interval * 64).as_secs()),
-        "learning what is normal"
-    );
+    if config.history.prometheus_url.is_empty() {
+        tracing::info!(
+            first_verdict = %format!("about {} s from now, after 30 values", (interval * 34).as_secs()),
+            all_detectors = %format!("about {} s from now, after 60", (interval * 64).as_secs()),
+            "learning what is normal"
+        );
+    } else {
+        tracing::info!(range = %config.history.range, "asking a Prometheus what is normal");
+    }
     if config.alert.alertmanagers.is_empty() {
         tracing::info!(
             "no Alertmanager is configured (alert.alertmanagers); anomalies are shown in the series only"

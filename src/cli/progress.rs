@@ -1,4 +1,4 @@
-//! How far long work is: a bar on a terminal, a line now and then otherwise.
+//! How far long work is: a bar on a terminal, a line now and then and at the end otherwise.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ pub(super) struct Progress {
     what: &'static str,
     bar: Option<ProgressBar>,
     said: Instant,
+    is_done: bool,
 }
 
 impl Progress {
@@ -22,15 +23,16 @@ impl Progress {
             let bar = ProgressBar::new(0).with_message(what);
             bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
-        Self { what, bar, said: Instant::now() }
+        Self { what, bar, said: Instant::now(), is_done: false }
     }
 
     pub(super) fn tell(&mut self, done: usize, of: usize) {
         if let Some(bar) = &self.bar {
             bar.set_length(of as u64);
             bar.set_position(done as u64);
-        } else if self.said.elapsed() >= LINES {
-            self.said = Instant::now();
+            self.is_done = done == of;
+        } else if !self.is_done && (done == of || self.said.elapsed() >= LINES) {
+            (self.said, self.is_done) = (Instant::now(), done == of);
             eprintln!("{}: {done} of {of}", self.what);
         }
     }
@@ -38,8 +40,10 @@ impl Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+        match &self.bar {
+            Some(bar) if self.is_done => bar.finish(),
+            Some(bar) => bar.finish_and_clear(),
+            None => {}
         }
     }
 }

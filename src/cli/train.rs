@@ -6,7 +6,7 @@ use super::backtest::configuration;
 use super::progress::Progress;
 use super::{Failed, Subject, Train, runtime};
 use crate::config::Config;
-use crate::dataset::{Columns, Dataset};
+use crate::dataset::{Bad, Columns, Dataset};
 use crate::history::Prometheus;
 use crate::model_store::Store;
 use crate::series::Timestamp;
@@ -24,16 +24,10 @@ pub(super) fn train(args: &Train) -> Result<(), Failed> {
     let signals: Vec<String> = config.signals.iter().map(|signal| signal.name.clone()).collect();
     let data = match &args.prometheus_url {
         Some(url) => runtime()?.block_on(remembered(url, args, &config))?,
-        None => read(args)?,
+        None => read(args)?.arranged(&signals),
     };
-    let data = data.arranged(&signals);
-    if args.config_file.is_some() && args.prometheus_url.is_none() && data.metrics != signals {
-        return Err(Failed::Running(format!(
-            "{}: has the columns {}; the configuration has the signals {}; train on what is configured, or leave columns out by --ignore-column",
-            data.file.display(),
-            data.metrics.join(", "),
-            signals.join(", ")
-        )));
+    if args.config_file.is_some() && data.metrics != signals {
+        return Err(Failed::Running(others(&data, &signals)));
     }
     let subject = match args.subject {
         Subject::IsolationForest => train::Subject::IsolationForest,
@@ -66,14 +60,30 @@ fn read(args: &Train) -> Result<Dataset, Failed> {
         ignore: args.ignore_column.clone(),
         refuse_labels: true,
     };
-    let read = |file| Dataset::read(file, &columns).map_err(|bad| Failed::Running(bad.to_string()));
+    let failed = |bad: Bad| Failed::Running(bad.to_string());
+    let read = |file| Dataset::read(file, &columns).map_err(failed);
     let mut files = args.data.iter();
     let Some(first) = files.next() else { return Err(Failed::Asked("give --data".to_owned())) };
     let mut data = read(first)?;
     for file in files {
-        data = data.followed_by(read(file)?).map_err(|bad| Failed::Running(bad.to_string()))?;
+        data = data.followed_by(read(file)?).map_err(failed)?;
     }
+    data.telling().map_err(failed)?;
     Ok(data)
+}
+
+/// What is wrong with columns that are not those of the configuration.
+fn others(data: &Dataset, signals: &[String]) -> String {
+    let without = |some: &[String], others: &[String]| {
+        let rest: Vec<&str> = some.iter().filter(|name| !others.contains(name)).map(String::as_str).collect();
+        if rest.is_empty() { "none".to_owned() } else { rest.join(", ") }
+    };
+    format!(
+        "{}: line 1: has not the columns that the configuration has signals of (missing: {}; too many: {}); record what is configured, and leave the rest out by --ignore-column",
+        data.file.display(),
+        without(signals, &data.metrics),
+        without(&data.metrics, signals)
+    )
 }
 
 async fn remembered(url: &str, args: &Train, config: &Config) -> Result<Dataset, Failed> {
@@ -90,6 +100,12 @@ async fn remembered(url: &str, args: &Train, config: &Config) -> Result<Dataset,
         .map_err(|error| running(error.to_string()))?;
     if data.is_empty() {
         return Err(running(format!("{url}: has none of the configured signals in the last {}", args.range)));
+    }
+    let signals: Vec<String> = config.signals.iter().map(|signal| signal.name.clone()).collect();
+    let data = data.with_columns(&signals);
+    // Nobody can leave a signal out of what an exporter has no series for.
+    for (name, problem) in data.dull() {
+        eprintln!("{name}: {problem}; it is left to what comes later");
     }
     Ok(data)
 }

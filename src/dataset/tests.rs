@@ -74,10 +74,24 @@ fn what_nothing_can_be_learned_from_is_refused() {
         ("t,a\n1,1\n2,2\n", "has 2 rows; at least 3"),
         ("t,a,b\n1,1,5\n2,2,5\n3,3,5\n", "column b: is 5 in every row"),
         ("t,a,b\n1,1,\n2,2,\n3,3,\n", "column b: has no value"),
+        ("t,a,b\n1,7,\n2,7,\n3,7,\n", "no column ever changes"),
     ] {
-        let error = parse(text, &Columns::default()).unwrap().learnable(3).unwrap_err().to_string();
+        let data = parse(text, &Columns::default()).unwrap();
+        let error = data.learnable(3).and_then(|()| data.telling()).unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
     }
+}
+
+#[test]
+fn columns_are_put_in_another_order_and_absent_ones_are_no_data() {
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let data = parse("t,a,b\n1,2,3\n", &Columns::default()).unwrap();
+    assert_eq!(data.clone().arranged(&names(&["b", "a"])).row(0), [Some(3.0), Some(2.0)]);
+    for others in [&["b"][..], &["a", "c"], &["a", "b", "c"]] {
+        assert_eq!(data.clone().arranged(&names(others)).metrics, ["a", "b"], "{others:?}");
+    }
+    let wider = data.with_columns(&names(&["b", "c", "a"]));
+    assert_eq!((wider.row(0), wider.metrics.len()), (&[Some(3.0), None, Some(2.0)][..], 3));
 }
 
 #[test]

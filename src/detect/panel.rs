@@ -127,6 +127,8 @@ pub struct Panel {
     trained_at: PerDetector<Timestamp>,
     /// Of the model set in use, where it came from a store.
     version: Option<String>,
+    /// The one that was last taken from a store, and the newest row it has learned from.
+    stored: Option<(String, Timestamp)>,
     rehearsal: Rehearsal,
     /// Exponentially weighted mean of the strength.
     course: f64,
@@ -148,6 +150,7 @@ impl Panel {
             due: Due::first(&settings),
             trained_at: [None; Detector::COUNT],
             version: None,
+            stored: None,
             rehearsal: Rehearsal::default(),
             course: 0.0,
             settings,

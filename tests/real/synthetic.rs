@@ -88,7 +88,7 @@ impl Counter {
     }
 }
 
-fn answer(mut stream: TcpStream, body: &str) {
+pub fn answer(mut stream: TcpStream, body: &str) {
     let _ = write!(
         stream,
         "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
@@ -98,7 +98,12 @@ fn answer(mut stream: TcpStream, body: &str) {
 
 /// Answers every connection by `answer`, once its request has come, on a thread of its own.
 pub fn serve(answer: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    serve_at(0, answer)
+}
+
+/// The same at a port known before.
+pub fn serve_at(port: u16, answer: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
     let address = listener.local_addr().unwrap();
     let answer = Arc::new(answer);
     std::thread::spawn(move || {

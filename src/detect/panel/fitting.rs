@@ -129,7 +129,7 @@ impl Panel {
             }
             Model::Retrained(Some(retrained)) if retrained.is_better() => {
                 // The metrics are those it was made for, unless they changed meanwhile: then it is of no use.
-                let _ = self.adopt(&retrained.set, RETRAINED);
+                let _ = self.take_up(&retrained.set, RETRAINED);
             }
             Model::Retrained(_) => {}
             Model::Lstm(fitted) => self.install_at(&[Part::Lstm], fitted, |pace, model| {
@@ -179,8 +179,19 @@ impl Panel {
         self.watched[..self.width].iter().map(|watched| watched.metric.name.clone()).collect()
     }
 
-    /// Takes up what was learned elsewhere, or says why it cannot be; then nothing changes.
+    /// Takes up what was learned elsewhere, once; or says why it cannot be, and then nothing changes.
     pub fn adopt(&mut self, set: &ModelSet, version: &str) -> Result<(), String> {
+        let stored = Some((version.to_owned(), set.at));
+        if self.stored == stored {
+            // What has been learned since then stays.
+            return Ok(());
+        }
+        self.take_up(set, version)?;
+        self.stored = stored;
+        Ok(())
+    }
+
+    fn take_up(&mut self, set: &ModelSet, version: &str) -> Result<(), String> {
         let names: Vec<String> = self.names();
         if let Some(misfit) = set.misfit(&names, self.settings.interval) {
             return Err(misfit);
