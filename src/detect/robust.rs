@@ -18,37 +18,37 @@ pub fn median(sorted: &[f64]) -> Option<f64> {
     quantile(sorted, 0.5)
 }
 
-/// Median absolute deviation from `center` of an ascending slice, in one pass outward from the center and without a
-/// second buffer; `None` of an empty one.
+/// Median absolute deviation from `center` of an ascending slice, in O(log n); `None` of an empty one.
+///
+/// The nearest values of a sorted slice lie side by side in it, so the k-th smallest deviation is that of the run of k
+/// values whose farther end is nearest.
 pub fn mad(sorted: &[f64], center: f64) -> Option<f64> {
     let n = sorted.len();
-    if n == 0 {
-        return None;
+    let above = nth_deviation(sorted, center, n / 2)?;
+    if !n.is_multiple_of(2) {
+        return Some(above);
     }
-    let mut right = sorted.partition_point(|x| *x < center);
-    let mut left = right;
-    let (mut previous, mut current) = (0.0, 0.0);
-    for _ in 0..=n / 2 {
-        let down = (left > 0).then(|| center - sorted[left - 1]);
-        let up = sorted.get(right).map(|x| x - center);
-        previous = current;
-        current = match (down, up) {
-            (Some(down), Some(up)) if down < up => {
-                left -= 1;
-                down
-            }
-            (_, Some(up)) => {
-                right += 1;
-                up
-            }
-            (Some(down), None) => {
-                left -= 1;
-                down
-            }
-            (None, None) => break,
-        };
+    Some(f64::midpoint(nth_deviation(sorted, center, n / 2 - 1)?, above))
+}
+
+/// The `nth` smallest distance from `center`, counted from 0; `None` where there are fewer.
+fn nth_deviation(sorted: &[f64], center: f64, nth: usize) -> Option<f64> {
+    let runs = sorted.len().checked_sub(nth).filter(|runs| *runs > 0)?;
+    let ends = |from: usize| (center - sorted[from], sorted[from + nth] - center);
+    // The left end gets nearer from run to run, and the right one farther.
+    let (mut low, mut high) = (0, runs);
+    while low < high {
+        let middle = usize::midpoint(low, high);
+        let (left, right) = ends(middle);
+        if left > right { low = middle + 1 } else { high = middle }
     }
-    Some(if n.is_multiple_of(2) { f64::midpoint(previous, current) } else { current })
+    let farther = |from: usize| {
+        let (left, right) = ends(from);
+        left.max(right)
+    };
+    let here = (low < runs).then(|| farther(low));
+    let before = low.checked_sub(1).map(farther);
+    Some(here.into_iter().chain(before).fold(f64::INFINITY, f64::min))
 }
 
 /// Sorts `values` ascending; NaN must have been left out.

@@ -15,22 +15,33 @@ const EULER: f64 = 0.577_215_664_901_532_9;
 pub struct Forest {
     nodes: Vec<Node>,
     roots: Vec<u32>,
+    /// Depth of the deepest leaf.
+    deepest: u8,
     /// Mean path of an unsuccessful search in a tree of the sample's size: what a path is measured against.
     usual_path: f64,
+    /// The same of a tree of so many rows, as far as leaves have that many: the path that is expected below them.
+    paths_below: Vec<f64>,
 }
 
+/// A node of eight bytes, because scoring waits for memory more than for anything else. Its left child comes right
+/// after it. A leaf leads to itself, so that several trees can be walked side by side without asking which has ended.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-enum Node {
-    Split {
-        feature: u8,
-        /// Narrow, because most of a model is these.
-        at: f32,
-        left: u32,
-        right: u32,
-    },
-    /// Depth, with the path expected below it added.
-    Leaf(f64),
+struct Node {
+    /// Where the feature is split; the rows of the sample that ended in a leaf.
+    at: f32,
+    /// Nodes from here to the right child; 0 in a leaf.
+    right: u16,
+    /// Position in a [`Shape`]; [`NONE`] in a leaf.
+    feature: u8,
+    depth: u8,
 }
+
+/// A feature that is never below anything.
+const NONE: u8 = FEATURES as u8;
+/// Trees walked side by side, and places of the shape they look at.
+const LANES: usize = 8;
+const PLACES: usize = FEATURES.next_power_of_two();
+const _: () = assert!(FEATURES < PLACES, "a shape needs room for the feature of leaves");
 
 /// A node of a tree that was grown elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -54,57 +65,76 @@ impl Forest {
     /// A forest of trees that were grown elsewhere, each on `sample_size` rows and with its root first. `None` where a
     /// tree does not hang together: an absent feature, or a child that does not come after its parent.
     pub fn grown(trees: &[Vec<Grown>], sample_size: usize) -> Option<Self> {
-        let mut forest = Self { nodes: Vec::new(), roots: Vec::new(), usual_path: usual_path(sample_size) };
+        let mut forest = Self::bare(sample_size);
         for tree in trees {
-            let root = forest.graft(tree, 0, 0)?;
-            forest.roots.push(root);
+            forest.roots.push(forest.nodes.len() as u32);
+            forest.graft(tree, 0, 0)?;
         }
         Some(forest)
     }
 
-    fn graft(&mut self, tree: &[Grown], at: usize, depth: usize) -> Option<u32> {
-        let node = match *tree.get(at)? {
-            Grown::Leaf(rows) => leaf(depth, rows),
+    fn bare(sample_size: usize) -> Self {
+        let usual_path = usual_path(sample_size);
+        Self { nodes: Vec::new(), roots: Vec::new(), deepest: 0, usual_path, paths_below: Vec::new() }
+    }
+
+    fn graft(&mut self, tree: &[Grown], at: usize, depth: u8) -> Option<()> {
+        match *tree.get(at)? {
+            Grown::Leaf(rows) => self.end(depth, rows),
             Grown::Split { feature, at: value, left, right } => {
                 if usize::from(feature) >= FEATURES || left <= at || right <= at {
                     return None;
                 }
-                let [left, right] = [self.graft(tree, left, depth + 1)?, self.graft(tree, right, depth + 1)?];
-                Node::Split { feature, at: value, left, right }
+                let split = self.begin(feature, value, depth);
+                let below = depth.checked_add(1)?;
+                self.graft(tree, left, below)?;
+                self.nodes[split].right = u16::try_from(self.nodes.len() - split).ok()?;
+                self.graft(tree, right, below)?;
             }
-        };
-        Some(self.add(node))
+        }
+        Some(())
     }
 
     /// Grows `params.trees` trees, each on a sample drawn with replacement.
     pub(super) fn grow(shapes: &[Shape], params: Params, random: &mut Pcg64Mcg) -> Self {
         let size = params.sample_size.min(shapes.len());
-        let limit = (size as f64).log2().ceil() as usize;
-        let mut forest = Self { nodes: Vec::new(), roots: Vec::new(), usual_path: usual_path(size) };
+        let limit = (size as f64).log2().ceil() as u8;
+        let mut forest = Self::bare(size);
         for _ in 0..params.trees {
             let draw = |_| &shapes[below(random, shapes.len())];
             let mut sample: Vec<&Shape> = (0..size).map(draw).collect();
-            let root = forest.split(&mut sample, 0, limit, random);
-            forest.roots.push(root);
+            forest.roots.push(forest.nodes.len() as u32);
+            forest.split(&mut sample, 0, limit, random);
         }
         forest
     }
 
-    fn split(&mut self, sample: &mut [&Shape], depth: usize, limit: usize, random: &mut Pcg64Mcg) -> u32 {
+    fn split(&mut self, sample: &mut [&Shape], depth: u8, limit: u8, random: &mut Pcg64Mcg) {
         let chosen = if depth < limit { choose(sample, random) } else { None };
         let Some((feature, at)) = chosen else {
-            return self.add(leaf(depth, sample.len()));
+            return self.end(depth, sample.len());
         };
         let middle = partition(sample, feature, f64::from(at));
         let (low, high) = sample.split_at_mut(middle);
-        let left = self.split(low, depth + 1, limit, random);
-        let right = self.split(high, depth + 1, limit, random);
-        self.add(Node::Split { feature: feature as u8, at, left, right })
+        let split = self.begin(feature as u8, at, depth);
+        self.split(low, depth + 1, limit, random);
+        // The configuration admits 4096 rows, and a tree has at most twice as many nodes.
+        self.nodes[split].right = (self.nodes.len() - split) as u16;
+        self.split(high, depth + 1, limit, random);
     }
 
-    fn add(&mut self, node: Node) -> u32 {
-        self.nodes.push(node);
-        (self.nodes.len() - 1) as u32
+    /// Adds a node whose children are to follow, and says where it is.
+    fn begin(&mut self, feature: u8, at: f32, depth: u8) -> usize {
+        self.nodes.push(Node { at, right: 0, feature, depth });
+        self.nodes.len() - 1
+    }
+
+    /// Adds a leaf where `rows` of the sample are told apart no further.
+    fn end(&mut self, depth: u8, rows: usize) {
+        self.deepest = self.deepest.max(depth);
+        let known = self.paths_below.len();
+        self.paths_below.extend((known..=rows).map(usual_path));
+        self.nodes.push(Node { at: rows as f32, right: 0, feature: NONE, depth });
     }
 
     /// 2^(−mean path ÷ usual path): 1 for a shape told apart at once, below 0.5 for a usual one.
@@ -115,25 +145,29 @@ impl Forest {
 
     /// Edges from each root to where `shape` ends, with the path expected below it added.
     pub fn paths(&self, shape: &Shape) -> impl Iterator<Item = f64> {
-        self.roots.iter().map(|root| self.path(*root, shape))
+        let mut places = [f64::NAN; PLACES];
+        places[..FEATURES].copy_from_slice(shape);
+        self.roots.chunks(LANES).flat_map(move |roots| {
+            let mut at = [0; LANES];
+            at.iter_mut().zip(roots).for_each(|(at, root)| *at = *root as usize);
+            for _ in 0..self.deepest {
+                at.iter_mut().for_each(|at| *at = self.nodes[*at].below(*at, &places));
+            }
+            at.into_iter().take(roots.len()).map(|leaf| self.path(self.nodes[leaf]))
+        })
     }
 
-    fn path(&self, root: u32, shape: &Shape) -> f64 {
-        let mut at = root;
-        loop {
-            match self.nodes[at as usize] {
-                Node::Leaf(path) => return path,
-                Node::Split { feature, at: value, left, right } => {
-                    at = if shape[feature as usize] < f64::from(value) { left } else { right };
-                }
-            }
-        }
+    fn path(&self, leaf: Node) -> f64 {
+        f64::from(leaf.depth) + self.paths_below[leaf.at as usize]
     }
 }
 
-/// Where `rows` of the sample are told apart no further.
-fn leaf(depth: usize, rows: usize) -> Node {
-    Node::Leaf(depth as f64 + usual_path(rows))
+impl Node {
+    /// Where a shape goes on from this node at `at`.
+    fn below(self, at: usize, places: &[f64; PLACES]) -> usize {
+        let is_left = places[self.feature as usize % PLACES] < f64::from(self.at);
+        at + if is_left { 1 } else { self.right as usize }
+    }
 }
 
 /// A random feature that is not constant in `sample`, and a random value within its range.
