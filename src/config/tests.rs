@@ -38,7 +38,7 @@ fn every_problem_names_file_line_key_and_remedy() {
             "scrape.targets[0].url: \"ftp://x\" is neither http",
         ),
         ("signals:\n  - {name: a, expr: 'sum('}", "c.yaml:2", "signals[0].expr: a: cannot parse"),
-        ("signals:\n  - {name: a, expr: 'topk(1, b)'}", "c.yaml:2", "topk is not supported"),
+        ("signals:\n  - {name: a, expr: 'limitk(1, b)'}", "c.yaml:2", "limitk at character 1 is not supported"),
         ("signals:\n  - {name: a b, expr: b}", "c.yaml:2", "signals[0].name: \"a b\" is no name"),
         ("signals:\n  - {name: a, expr: b}\n  - {name: a, expr: c}", "c.yaml:3", "a is defined twice"),
         ("signals:\n  - {name: a, expr: 'rate(b[30d])'}", "c.yaml:2", "raise window.max_bytes"),
