@@ -1,6 +1,6 @@
 //! The sidecar as a whole: wires tasks and channels, starts, reloads and stops them.
 //!
-//! Scrapers → bounded channel → engine on a thread of its own → snapshots in a `watch`, read by the server and the
+//! Scrapers and the prober → bounded channel → engine on a thread of its own → snapshots in a `watch`, read by the server and the
 //! notifiers. Fits run on a second thread and come back to the engine as events. At the end only the scrapers and the
 //! server are told to stop; the rest ends when its channel closes.
 
@@ -166,6 +166,7 @@ impl App {
         self.seen = self.sources.file.as_ref().and_then(|file| std::fs::read(file).ok());
         let targets = labels.into_iter().zip(told).collect();
         Self::start_scrapers(&config, targets, &wanted, messages, &mut running);
+        Self::start_prober(&config, &wanted, messages, &mut running);
         self.start_senders(&config, &mut running);
         self.running = Some(running);
     }
@@ -202,6 +203,26 @@ impl App {
         running.scrapers.spawn(async move {
             while let Some(scraped) = inbox.recv().await {
                 if messages.send(Message::Scraped(Box::new(scraped))).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    fn start_prober(
+        config: &Config,
+        wanted: &Arc<start::Selected>,
+        messages: &mpsc::Sender<Message>,
+        running: &mut Running,
+    ) {
+        let Some(prober) = start::prober(config) else { return };
+        // A round that waits for the engine holds up the next one, which is left out then.
+        let (rounds, mut inbox) = mpsc::channel(1);
+        running.scrapers.spawn(prober.run(Arc::clone(wanted) as _, rounds, running.stop_scrapers.clone()));
+        let messages = messages.clone();
+        running.scrapers.spawn(async move {
+            while let Some(round) = inbox.recv().await {
+                if messages.send(Message::Probed(Box::new(round))).await.is_err() {
                     return;
                 }
             }

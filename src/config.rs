@@ -9,14 +9,14 @@ mod later;
 mod locate;
 
 pub use check::{Checked, check_file};
-pub use later::{History, Probe, Storage};
+pub use later::{History, Storage};
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::setting::{ByteSize, Span};
-use crate::{detect, incident, notify, scrape, signal};
+use crate::{detect, incident, notify, probe, scrape, signal};
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,7 +31,7 @@ pub struct Config {
     /// What is scraped.
     pub scrape: scrape::config::Config,
     /// What is probed.
-    pub probe: later::Probe,
+    pub probe: probe::config::Config,
     /// What is judged.
     pub signals: Vec<signal::Definition>,
     /// How it is judged.
@@ -71,7 +71,7 @@ impl Default for Config {
             check_interval: Span::seconds(10),
             buffer_size: 1000,
             scrape: scrape::config::Config::default(),
-            probe: later::Probe::default(),
+            probe: probe::config::Config::default(),
             signals: signal::defaults(),
             detector: detect::config::Config::default(),
             severity: incident::config::Severities::default(),

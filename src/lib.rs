@@ -7,6 +7,7 @@
 //! ```text
 //! scrape ─► exposition ─► window ─► signal ─► detect ─► incident ─► snapshot ─┬─► serve   /metrics, API, page
 //! (HTTP)    (bytes→samples) (Arrow)  (PromQL)  (vote)    (state)              └─► notify  Alertmanager
+//! probe ────────────────────►
 //! ```
 //!
 //! # Layers
@@ -15,7 +16,7 @@
 //! |---|---|---|
 //! | 0 words | `series`, `setting` | no clock, no I/O; import nothing of ours above them |
 //! | 1 core | `exposition`, `window`, `signal`, `detect`, `incident`, `engine` | synchronous, deterministic: no I/O, clock, environment or entropy |
-//! | 2 edges | `scrape`, `hostmetrics`, `notify`, `serve`, `dataset`, `model_store`, `history` | never import each other |
+//! | 2 edges | `scrape`, `probe`, `hostmetrics`, `notify`, `serve`, `dataset`, `model_store`, `history` | never import each other |
 //! | 3 whole | `telemetry`, `config`, `train`, `backtest`, `app`, `cli` | compose; nobody imports `app` but `cli`, and nobody `cli` |
 //!
 //! `tests/architecture.rs` keeps this table. Where it differs from what one might expect: `config` of a component lies
@@ -54,6 +55,7 @@ pub mod hostmetrics;
 pub mod incident;
 pub mod model_store;
 pub mod notify;
+pub mod probe;
 pub mod scrape;
 #[deny(clippy::disallowed_methods)]
 pub mod series;

@@ -5,7 +5,7 @@
 mod http_client;
 mod text;
 
-pub use http_client::http_client;
+pub use http_client::{http_client, probing_client};
 pub use text::{escape, rfc3339, short};
 
 use std::fmt;

@@ -5,17 +5,35 @@
 //! rule is stricter than Prometheus', and only for signals: a rate over a window that is not yet filled is no data
 //! rather than an extrapolation ([`Fill::Filled`]), because that is how naive rules page at every start.
 
+mod absent;
 mod aggregate;
 mod binary;
+mod bounds;
+mod calendar;
+mod chosen;
 mod definition;
 mod eval;
+mod extreme;
+mod function;
+mod histogram;
+mod lower;
+mod memo;
+mod narrow;
+mod pattern;
 mod plan;
 mod range;
+mod relabel;
 mod render;
+mod selector;
+mod subquery;
+mod trend;
 
+pub use chosen::Selections;
 pub use definition::{Definition, Direction, defaults};
-pub use eval::{EvalError, Fill, Selections, Value};
-pub use plan::{ExprError, Macros, Plan, Selector, narrowed};
+pub use eval::{EvalError, Fill, Value};
+pub use narrow::narrowed;
+pub use plan::{ExprError, Macros, Plan};
+pub use selector::Selector;
 
 use std::time::Duration;
 

@@ -13,7 +13,7 @@ use crate::engine::snapshot::Snapshot;
 use crate::engine::{Change, Engine, Event, Fit, Health, Memories, Setup, Step};
 use crate::incident::State;
 use crate::scrape::Scraped;
-use crate::series::Labels;
+use crate::series::{Batch, Labels};
 use crate::serve::DetectRequest;
 use crate::telemetry::Telemetry;
 use crate::telemetry::log::Damper;
@@ -21,6 +21,8 @@ use crate::telemetry::log::Damper;
 /// What the engine is told.
 pub(super) enum Message {
     Scraped(Box<Scraped>),
+    /// A round of probes, which every target's signals may read.
+    Probed(Box<Batch>),
     Fitted(Box<Fit<Model>>),
     /// With a place for each target to say whether an incident of it is pending.
     Reconfigure(Box<Setup>, Vec<watch::Sender<bool>>),
@@ -195,6 +197,7 @@ impl Beating {
     fn beat(&mut self, message: Message) {
         match message {
             Message::Scraped(scraped) => self.scraped(*scraped),
+            Message::Probed(batch) => self.probed(&batch),
             Message::Fitted(fit) => self.step(Event::Install(*fit)),
             Message::Reconfigure(setup, pending) => {
                 self.checks = vec![0; pending.len()];
@@ -243,6 +246,13 @@ impl Beating {
             None => self.engine = Some(Engine::new(*setup)),
         }
         self.publish();
+    }
+
+    fn probed(&mut self, batch: &Batch) {
+        let targets = self.engine.as_ref().map_or(0, Engine::targets);
+        for target in 0..targets {
+            self.step(Event::Batch(target, batch.clone(), None));
+        }
     }
 
     fn scraped(&mut self, scraped: Scraped) {

@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::engine::{Setup, TargetSetup};
 use crate::exposition::Wanted;
 use crate::hostmetrics::{self, Root};
+use crate::probe::Prober;
 use crate::scrape::Exporter;
 use crate::scrape::config::{EMBEDDED, Scope};
 use crate::series::Labels;
@@ -76,11 +77,29 @@ pub(super) fn exporter(url: &str, timeout: Duration) -> Option<Exporter> {
     }
 }
 
+/// Who asks the peers, if there are any.
+pub(super) fn prober(config: &Config) -> Option<Prober> {
+    if config.probe.targets.is_empty() {
+        return None;
+    }
+    // Loss is that of the time a rate is.
+    match Prober::new(&config.probe, config.macros().rate_interval) {
+        Ok(prober) => Some(prober),
+        Err(error) => {
+            tracing::error!(%error, "probes cannot be sent; latency and jitter have no data");
+            None
+        }
+    }
+}
+
 /// The first lines of the log: what is watched, where to look, and when to expect a verdict.
 pub(super) fn announce(config: &Config, setup: &Setup, external_url: &str) {
     for target in &setup.targets {
         let instance = target.labels.get("instance").unwrap_or_default();
         tracing::info!(url = %target.url, instance, every = %config.check_interval, "watching");
+    }
+    for peer in &config.probe.targets {
+        tracing::info!(%peer, every = %config.probe.interval, "probing");
     }
     if setup.targets.is_empty() {
         tracing::warn!("nothing is watched: configure scrape.targets and start with --config.file");

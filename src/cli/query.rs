@@ -14,7 +14,7 @@ use crate::scrape::config::EMBEDDED;
 use crate::scrape::{self, Exporter, Job};
 use crate::series::{Batch, Labels, Origin, Timestamp};
 use crate::setting::http_client;
-use crate::signal::{Fill, LOOKBACK, Macros, Plan, Selections, Value};
+use crate::signal::{Fill, Macros, Plan, Selections, Value};
 use crate::window::{Limits, Window};
 
 /// Evaluates and prints.
@@ -90,9 +90,11 @@ async fn from_target(url: &str, plan: &Plan, interval: Duration) -> Result<(Wind
         Exporter::Http(client, url.to_owned())
     };
     let range = plan.longest_range();
-    let needs_range = plan.selectors().iter().any(|selector| selector.range() != LOOKBACK);
-    let scrapes =
-        if needs_range { (range.as_secs_f64() / interval.as_secs_f64()).ceil() as usize + 1 } else { 1 };
+    let scrapes = if plan.needs_a_past() {
+        (range.as_secs_f64() / interval.as_secs_f64()).ceil() as usize + 1
+    } else {
+        1
+    };
     let job = Job {
         target: 0,
         labels: Labels::empty(),

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{Config, Problems, Sources};
+use crate::probe;
 use crate::scrape::config::EMBEDDED;
 use crate::signal::{Macros, Plan};
 use crate::window::Table;
@@ -22,8 +23,17 @@ impl Config {
 
     /// Samples kept per series: as many as configured, or as the longest range needs.
     pub fn samples(&self) -> usize {
-        let longest = self.plans().map(|(_, plan)| plan.longest_range()).max().unwrap_or_default();
-        self.buffer_size.max(samples_of(longest, self.check_interval.0))
+        let needed = self.plans().map(|(_, plan)| self.samples_for(&plan)).max();
+        self.buffer_size.max(needed.unwrap_or_default())
+    }
+
+    /// Samples of a series that `plan` reads back to, at the pace of whoever takes them.
+    fn samples_for(&self, plan: &Plan) -> usize {
+        let reads_probes = plan.selectors().iter().any(|s| s.may_begin_with(probe::PREFIX));
+        let is_probed = reads_probes && !self.probe.targets.is_empty();
+        let interval = self.check_interval.0;
+        let pace = if is_probed { interval.min(self.probe.interval.0) } else { interval };
+        samples_of(plan.longest_range(), pace)
     }
 
     /// The signals that parse, with their position.
@@ -46,6 +56,8 @@ pub(super) fn problems(config: &Config) -> Vec<(String, String)> {
     general(config, &mut found);
     targets(config, &mut found);
     signals(config, &mut found);
+    let probe = config.probe.problems().into_iter();
+    found.extend(probe.map(|(key, problem)| (format!("probe.{key}"), problem)));
     found.extend(config.detector.problems().into_iter().map(|(key, problem)| {
         let key = if key.is_empty() { "detector".to_owned() } else { format!("detector.{key}") };
         (key, problem)
@@ -216,7 +228,7 @@ fn alerts(config: &Config, found: &mut Found) {
 fn memory(config: &Config, found: &mut Found) {
     let limit = config.window.max_bytes.0 as usize;
     for (at, plan) in config.plans() {
-        let samples = config.buffer_size.max(samples_of(plan.longest_range(), config.check_interval.0));
+        let samples = config.buffer_size.max(config.samples_for(&plan));
         let series = plan.selectors().len() * SERIES_PER_SELECTOR + 1;
         let needed = series * Table::bytes_per_column(samples);
         must(

@@ -1,22 +1,10 @@
 //! Settings whose part of the program is not there yet: their defaults are taken, anything else is refused, so that
-//! nobody believes in a probe or a channel that does nothing.
+//! nobody believes in a channel that does nothing.
 
 use serde::{Deserialize, Serialize};
 
 use super::Config;
 use crate::setting::Span;
-
-/// The section `probe`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Probe {
-    /// Time between probes.
-    pub interval: Span,
-    /// For one probe.
-    pub timeout: Span,
-    /// What is probed.
-    pub targets: Vec<serde_json::Value>,
-}
 
 /// The section `history`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,12 +22,6 @@ pub struct History {
 pub struct Storage {
     /// Directory of what outlives the process.
     pub path: String,
-}
-
-impl Default for Probe {
-    fn default() -> Self {
-        Self { interval: Span::seconds(1), timeout: Span::seconds(1), targets: Vec::new() }
-    }
 }
 
 impl Default for History {
@@ -60,7 +42,6 @@ pub(super) fn problems(config: &Config) -> Vec<(String, String)> {
     let by_alertmanager =
         "this version sends to Alertmanager only; configure alert.alertmanagers and route there";
     let asked = [
-        (!config.probe.targets.is_empty(), "probe.targets", "this version has no probes; remove the targets"),
         (
             !alert.relabel_configs.is_empty(),
             "alert.relabel_configs",

@@ -38,7 +38,14 @@ fn every_problem_names_file_line_key_and_remedy() {
             "scrape.targets[0].url: \"ftp://x\" is neither http",
         ),
         ("signals:\n  - {name: a, expr: 'sum('}", "c.yaml:2", "signals[0].expr: a: cannot parse"),
-        ("signals:\n  - {name: a, expr: 'topk(1, b)'}", "c.yaml:2", "topk is not supported"),
+        (
+            "signals:\n  - {name: a, expr: '1 + limitk(1, b)'}",
+            "c.yaml:2",
+            "limitk at character 5 is not supported",
+        ),
+        ("probe:\n  interval: 1ms", "c.yaml:2", "probe.interval: must be 100ms to 1h"),
+        ("probe:\n  targets: [{tcp: a}]", "c.yaml:2", "probe.targets[0]: \"a\" is no address with a port"),
+        ("probe:\n  targets: [{icmp: a}]", "c.yaml:2", "unknown field `icmp`"),
         ("signals:\n  - {name: a b, expr: b}", "c.yaml:2", "signals[0].name: \"a b\" is no name"),
         ("signals:\n  - {name: a, expr: b}\n  - {name: a, expr: c}", "c.yaml:3", "a is defined twice"),
         ("signals:\n  - {name: a, expr: 'rate(b[30d])'}", "c.yaml:2", "raise window.max_bytes"),
@@ -122,7 +129,6 @@ fn the_shipped_configuration_says_what_the_defaults_are() {
 #[test]
 fn what_is_not_there_yet_is_refused_rather_than_believed_in() {
     for text in [
-        "probe:\n  targets: [{tcp: 'a:1'}]",
         "alert:\n  slack_enabled: true",
         "alert:\n  email_enabled: true",
         "alert:\n  alertmanager_config: am.yml",
@@ -132,6 +138,22 @@ fn what_is_not_there_yet_is_refused_rather_than_believed_in() {
             told.len() == 1 && told[0].starts_with("c.yaml:2") && told[0].contains("this version"),
             "{text}: {told:?}"
         );
+    }
+}
+
+#[test]
+fn as_many_samples_are_kept_as_the_longest_range_needs_at_the_pace_of_its_series() {
+    let peers = "probe:\n  targets: [{tcp: 'a:1'}]\n";
+    for (expr, others, samples) in [
+        ("rate(b[1h])", peers, 1000),
+        ("rate(b[10h])", peers, 3602),
+        ("avg_over_time(dwcp_probe_rtt_seconds[1h])", peers, 3602),
+        ("avg_over_time(dwcp_probe_rtt_seconds[1h])", "", 1000),
+        ("avg_over_time({job=\"x\"}[1h])", peers, 3602),
+        ("max_over_time(rate(b[1h])[9h:1m])", "", 3602),
+    ] {
+        let text = format!("signals: [{{name: a, expr: '{expr}'}}]\n{others}");
+        assert_eq!(load(&text, &[]).unwrap().samples(), samples, "{expr}");
     }
 }
 

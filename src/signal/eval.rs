@@ -2,10 +2,15 @@
 
 use std::collections::HashSet;
 
-use super::plan::{Node, Plan};
-use super::{aggregate, binary, range};
+use super::chosen::{Choice, Chosen, Selections};
+use super::function::{Function, larger, round, smaller};
+use super::memo::{Memo, NAMELESS};
+use super::plan::{Grouping, Node, Plan};
+use super::range::Bounds;
+use super::selector::{Back, From};
+use super::{aggregate, binary, extreme, histogram, range, subquery};
 use crate::series::{Labels, METRIC_NAME, Timestamp};
-use crate::window::{SeriesRef, WindowView};
+use crate::window::WindowView;
 
 /// Whether range functions may extrapolate over a part of the range that holds no samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,52 +50,33 @@ pub enum EvalError {
     /// A signal that gives no numbers.
     #[error("gives no instant vector or scalar")]
     NotASignal,
+    /// A number of series that is none.
+    #[error("{0} is no number of series for topk or bottomk")]
+    NotACount(String),
+    /// A factor of `holt_winters` out of range.
+    #[error("holt_winters() was given the factor {0}; both must be above 0 and below 1")]
+    SmoothingFactor(String),
     /// An argument of another type than the function takes; the parser lets none through.
     #[error("{0} was given an argument of the wrong type")]
     WrongType(&'static str),
 }
 
-/// The series each selector has chosen, remembered until the set of series changes.
-#[derive(Debug, Default)]
-pub struct Selections {
-    generation: Option<u64>,
-    chosen: Vec<Vec<Chosen>>,
-}
-
-#[derive(Debug)]
-pub(super) struct Chosen {
-    pub(super) labels: Labels,
-    /// Without the metric name.
-    pub(super) bare: Labels,
-    pub(super) series: SeriesRef,
-}
-
-impl Selections {
-    fn refresh(&mut self, plan: &Plan, window: WindowView<'_>) {
-        if self.generation == Some(window.generation()) {
-            return;
-        }
-        let choose = |(labels, series): (Labels, SeriesRef)| {
-            let bare = labels.without(|name| name == METRIC_NAME);
-            Chosen { labels, bare, series }
-        };
-        let select =
-            |s: &super::Selector| window.select(|labels| s.wants(labels)).into_iter().map(choose).collect();
-        self.chosen = plan.selectors.iter().map(select).collect();
-        self.generation = Some(window.generation());
-    }
-}
-
 /// Everything an evaluation reads.
+#[derive(Clone, Copy)]
 pub(super) struct Eval<'a> {
     pub(super) plan: &'a Plan,
     pub(super) window: WindowView<'a>,
+    /// The instant of this step; within a subquery another than that of the whole.
     pub(super) at: Timestamp,
+    pub(super) whole: Timestamp,
     pub(super) fill: Fill,
-    pub(super) chosen: &'a [Vec<Chosen>],
+    pub(super) chosen: &'a [Choice],
+    pub(super) memo: &'a Memo,
 }
 
 pub(super) type Vector = Vec<(Labels, f64)>;
+/// Samples with times in Unix milliseconds, a series.
+pub(super) type Matrix = Vec<(Labels, Vec<(i64, f64)>)>;
 
 impl Plan {
     /// The value at `at`.
@@ -102,7 +88,8 @@ impl Plan {
         selections: &mut Selections,
     ) -> Result<Value, EvalError> {
         selections.refresh(self, window);
-        Eval { plan: self, window, at, fill, chosen: &selections.chosen }.node(&self.root)
+        let Selections { chosen, memo, .. } = selections;
+        Eval { plan: self, window, at, whole: at, fill, chosen, memo }.node(&self.root)
     }
 }
 
@@ -116,15 +103,16 @@ impl Eval<'_> {
                 Ok(Value::Vector(samples.map(|(chosen, _, value)| (chosen.labels.clone(), value)).collect()))
             }
             Node::Range(selector) => Ok(Value::Matrix(self.matrix(*selector))),
+            Node::Subquery(sub) => Ok(Value::Matrix(subquery::matrix(self, sub)?)),
             Node::Negate(inner) => self.negate(inner),
-            Node::Call(name, args) => self.call(name, args),
-            Node::Aggregate { op, grouping, param, of } => {
-                let param = param.as_ref().map(|param| self.scalar(param)).transpose()?;
-                Ok(Value::Vector(aggregate::aggregate(op, grouping, param, &self.vector(of)?)))
+            Node::Call(function, args) => self.call(function, args),
+            Node::Aggregate { how, grouping, param, of } => {
+                let param = param.as_ref().map_or(Ok(f64::NAN), |param| self.scalar(param))?;
+                Ok(Value::Vector(aggregate::aggregate(self, how, grouping, param, self.vector(of)?)?))
             }
             Node::Binary { op, as_bool, matching, left, right } => {
                 let (left, right) = (self.node(left)?, self.node(right)?);
-                binary::binary(*op, *as_bool, matching, left, right)
+                binary::Operator { eval: self, op: *op, as_bool: *as_bool, matching }.apply(left, right)
             }
         }
     }
@@ -143,12 +131,44 @@ impl Eval<'_> {
         }
     }
 
+    /// `labels` without the metric name.
+    pub(super) fn bare(&self, labels: &Labels) -> Labels {
+        if labels.name().is_empty() {
+            return labels.clone();
+        }
+        self.memo.get(NAMELESS, labels, |labels| labels.without(|name| name == METRIC_NAME))
+    }
+
+    /// The group of `labels`.
+    pub(super) fn key(&self, grouping: &Grouping, labels: &Labels) -> Labels {
+        self.memo.get(grouping.making, labels, |labels| grouping.key(labels))
+    }
+
+    /// The instant, in Unix milliseconds, that `back` leads to.
+    pub(super) fn moment(&self, back: Back) -> i64 {
+        let from = match back.from {
+            From::Step => self.at,
+            From::Whole => self.whole,
+            From::Fixed(at) => at,
+        };
+        from.millis().saturating_sub(back.offset)
+    }
+
+    /// The range of that length before `end`, milliseconds.
+    pub(super) fn bounds(&self, end: i64, range: i64) -> Bounds {
+        Bounds { start: end.saturating_sub(range), end, at: self.at.millis(), fill: self.fill }
+    }
+
+    /// The range that a selector reads.
+    pub(super) fn range_of(&self, selector: usize) -> Bounds {
+        let selector = &self.plan.selectors[selector];
+        self.bounds(self.moment(selector.back), selector.range.as_millis() as i64)
+    }
+
     /// The newest sample of each series that is not older than the lookback and not stale, with its time.
     fn instant(&self, selector: usize) -> impl Iterator<Item = (&Chosen, i64, f64)> {
-        let back = &self.plan.selectors[selector];
-        let until = self.at.millis().saturating_sub(back.offset);
-        let oldest = until.saturating_sub(back.range.as_millis() as i64);
-        self.chosen[selector].iter().filter_map(move |chosen| {
+        let Bounds { start: oldest, end: until, .. } = self.range_of(selector);
+        self.chosen[selector].series.iter().filter_map(move |chosen| {
             let column = self.window.series(chosen.series);
             let row = column.rows_until(Timestamp::from_millis(until)).checked_sub(1)?;
             let at = column.times()[row];
@@ -156,111 +176,121 @@ impl Eval<'_> {
         })
     }
 
-    fn matrix(&self, selector: usize) -> Vec<(Labels, Vec<(i64, f64)>)> {
+    /// The samples of one series within `bounds`.
+    pub(super) fn samples(&self, chosen: &Chosen, bounds: Bounds) -> impl Iterator<Item = (i64, f64)> {
+        let column = self.window.series(chosen.series);
+        let first = column.rows_until(Timestamp::from_millis(bounds.start.saturating_sub(1)));
+        column.present(first..column.rows_until(Timestamp::from_millis(bounds.end)).max(first))
+    }
+
+    fn matrix(&self, selector: usize) -> Matrix {
+        let bounds = self.range_of(selector);
         let samples = |chosen: &Chosen| {
-            let (column, rows, _) = range::rows(self, selector, chosen);
-            let samples: Vec<_> = column.present(rows).collect();
+            let samples: Vec<_> = self.samples(chosen, bounds).collect();
             (!samples.is_empty()).then(|| (chosen.labels.clone(), samples))
         };
-        self.chosen[selector].iter().filter_map(samples).collect()
+        self.chosen[selector].series.iter().filter_map(samples).collect()
     }
 
     fn negate(&self, inner: &Node) -> Result<Value, EvalError> {
         match self.node(inner)? {
             Value::Scalar(value) => Ok(Value::Scalar(-value)),
-            Value::Vector(vector) => Ok(Value::Vector(distinct(map(vector, |v| -v))?)),
+            Value::Vector(vector) => self.map(vector, |v| -v),
             _ => Err(EvalError::WrongType("unary minus")),
         }
     }
 
-    fn call(&self, name: &'static str, args: &[Node]) -> Result<Value, EvalError> {
-        match (name, args) {
-            ("time", []) => Ok(Value::Scalar(self.at.seconds())),
-            ("vector", [of]) => Ok(Value::Vector(vec![(Labels::empty(), self.scalar(of)?)])),
-            ("scalar", [of]) => Ok(Value::Scalar(match self.vector(of)?.as_slice() {
+    fn call(&self, function: &Function, args: &[Node]) -> Result<Value, EvalError> {
+        match (function, args) {
+            (Function::Ranged(ranged), [before @ .., Node::Range(_) | Node::Subquery(_)]) => {
+                let param = before.first().map_or(Ok(f64::NAN), |param| self.scalar(param))?;
+                range::call(self, *ranged, &args[before.len()], [param, f64::NAN])
+            }
+            (Function::Ranged(ranged), [range, params @ ..]) => {
+                let param = |at: usize| params.get(at).map_or(Ok(f64::NAN), |param| self.scalar(param));
+                range::call(self, *ranged, range, [param(0)?, param(1)?])
+            }
+            (Function::Absent(labels), [of]) => {
+                let is_there = match of {
+                    Node::Range(_) | Node::Subquery(_) => {
+                        matches!(range::call(self, range::Ranged::Present, of, [f64::NAN; 2])?, Value::Vector(v) if !v.is_empty())
+                    }
+                    of => !self.vector(of)?.is_empty(),
+                };
+                Ok(Value::Vector(if is_there { Vec::new() } else { vec![(labels.clone(), 1.0)] }))
+            }
+            (Function::Time, []) => Ok(Value::Scalar(self.at.seconds())),
+            (Function::Calendar(part), []) => {
+                Ok(Value::Vector(vec![(Labels::empty(), part(self.at.seconds().floor()))]))
+            }
+            (Function::Vector, [of]) => Ok(Value::Vector(vec![(Labels::empty(), self.scalar(of)?)])),
+            (Function::Scalar, [of]) => Ok(Value::Scalar(match self.vector(of)?.as_slice() {
                 [(_, value)] => *value,
                 _ => f64::NAN,
             })),
-            ("timestamp", [Node::Instant(selector)]) => {
+            (Function::Timestamp, [Node::Instant(selector)]) => {
                 let times =
                     self.instant(*selector).map(|(chosen, at, _)| (chosen.bare.clone(), at as f64 / 1e3));
                 Ok(Value::Vector(distinct(times.collect())?))
             }
-            ("timestamp", [of]) => Ok(Value::Vector(distinct(map(self.vector(of)?, |_| self.at.seconds()))?)),
-            ("clamp", [of, low, high]) => self.clamp(of, self.scalar(low)?, self.scalar(high)?),
-            ("clamp_min", [of, low]) => self.clamp(of, self.scalar(low)?, f64::INFINITY),
-            ("clamp_max", [of, high]) => self.clamp(of, f64::NEG_INFINITY, self.scalar(high)?),
-            ("round", [of]) => self.each(of, |v| round(v, 1.0)),
-            ("round", [of, to]) => {
-                let to = self.scalar(to)?;
-                self.each(of, |v| round(v, to))
+            (Function::HistogramQuantile, [q, of]) => {
+                let q = self.scalar(q)?;
+                Ok(Value::Vector(distinct(histogram::quantiles(q, &self.vector(of)?))?))
             }
-            (_, [of]) if plain(name).is_some() => self.each(of, plain(name).unwrap_or(f64::abs)),
-            (_, [Node::Range(selector)]) => range::call(self, name, *selector, None),
-            (_, [param, Node::Range(selector)]) => {
-                range::call(self, name, *selector, Some(self.scalar(param)?))
-            }
-            _ => Err(EvalError::WrongType(name)),
+            (_, [of, params @ ..]) => self.of_vector(function, self.vector(of)?, params),
+            _ => Err(EvalError::WrongType("a function")),
         }
     }
 
-    fn each(&self, of: &Node, f: impl Fn(f64) -> f64) -> Result<Value, EvalError> {
-        Ok(Value::Vector(distinct(map(self.vector(of)?, f))?))
+    /// A function whose first argument is an instant vector.
+    fn of_vector(&self, function: &Function, mut of: Vector, params: &[Node]) -> Result<Value, EvalError> {
+        match (function, params) {
+            (Function::Map(f) | Function::Calendar(f), []) => self.map(of, f),
+            (Function::Timestamp, []) => self.map(of, |_| self.at.seconds()),
+            (Function::Clamp, [low, high]) => self.clamp(of, self.scalar(low)?, self.scalar(high)?),
+            (Function::ClampMin, [low]) => {
+                let low = self.scalar(low)?;
+                self.map(of, |v| larger(low, v))
+            }
+            (Function::ClampMax, [high]) => {
+                let high = self.scalar(high)?;
+                self.map(of, |v| smaller(high, v))
+            }
+            (Function::Round, params) => {
+                let to = params.first().map_or(Ok(1.0), |to| self.scalar(to))?;
+                self.map(of, |v| round(v, to))
+            }
+            (Function::Sort | Function::SortDescending, []) => {
+                extreme::sort(&mut of, matches!(function, Function::SortDescending));
+                Ok(Value::Vector(of))
+            }
+            (Function::Relabel(relabel), []) => {
+                of.iter_mut().for_each(|(labels, _)| *labels = relabel.apply(labels));
+                Ok(Value::Vector(distinct(of)?))
+            }
+            _ => Err(EvalError::WrongType("a function")),
+        }
     }
 
-    fn clamp(&self, of: &Node, low: f64, high: f64) -> Result<Value, EvalError> {
+    fn clamp(&self, of: Vector, low: f64, high: f64) -> Result<Value, EvalError> {
         if high < low {
             return Ok(Value::Vector(Vec::new()));
         }
-        self.each(of, |v| larger(low, smaller(high, v)))
+        self.map(of, |v| larger(low, smaller(high, v)))
     }
-}
 
-fn plain(name: &str) -> Option<fn(f64) -> f64> {
-    Some(match name {
-        "abs" => f64::abs,
-        "ceil" => f64::ceil,
-        "floor" => f64::floor,
-        "exp" => f64::exp,
-        "ln" => f64::ln,
-        "log2" => f64::log2,
-        "log10" => f64::log10,
-        "sqrt" => f64::sqrt,
-        "sgn" => |v| {
-            if v > 0.0 {
-                1.0
-            } else if v < 0.0 {
-                -1.0
-            } else {
-                v
+    /// Every value through `f`; a changed value no longer bears the metric's name.
+    fn map(&self, mut vector: Vector, f: impl Fn(f64) -> f64) -> Result<Value, EvalError> {
+        let mut had_names = false;
+        for (labels, value) in &mut vector {
+            *value = f(*value);
+            if !labels.name().is_empty() {
+                had_names = true;
+                *labels = self.bare(labels);
             }
-        },
-        _ => return None,
-    })
-}
-
-/// Ties go up, as in Prometheus, not away from zero.
-fn round(value: f64, to: f64) -> f64 {
-    let inverse = 1.0 / to;
-    (value * inverse + 0.5).floor() / inverse
-}
-
-/// As Go's math.Max: NaN if either is.
-fn larger(a: f64, b: f64) -> f64 {
-    if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
-}
-
-/// As Go's math.Min: NaN if either is.
-fn smaller(a: f64, b: f64) -> f64 {
-    if a.is_nan() || b.is_nan() { f64::NAN } else { a.min(b) }
-}
-
-/// Every value through `f`; a changed value no longer bears the metric's name.
-pub(super) fn map(vector: Vector, f: impl Fn(f64) -> f64) -> Vector {
-    let nameless = |labels: Labels| {
-        if labels.name().is_empty() { labels } else { labels.without(|name| name == METRIC_NAME) }
-    };
-    vector.into_iter().map(|(labels, value)| (nameless(labels), f(value))).collect()
+        }
+        Ok(Value::Vector(if had_names { distinct(vector)? } else { vector }))
+    }
 }
 
 /// The vector, if no two of its series have the same labels.

@@ -1,85 +1,164 @@
 //! Functions over a range of samples.
 
-use std::ops::Range;
+use super::eval::{Eval, EvalError, Fill, Value, distinct};
+use super::plan::Node;
+use super::{subquery, trend};
+use crate::series::Labels;
 
-use super::eval::{Chosen, Eval, EvalError, Fill, Value, distinct};
-use crate::series::Timestamp;
-use crate::window::ColumnView;
-
-/// Rows of `chosen` within the selector's range, both ends included, with the range in Unix milliseconds.
-pub(super) fn rows<'a>(
-    eval: &Eval<'a>,
-    selector: usize,
-    chosen: &Chosen,
-) -> (ColumnView<'a>, Range<usize>, (i64, i64)) {
-    let back = &eval.plan.selectors[selector];
-    let end = eval.at.millis().saturating_sub(back.offset);
-    let start = end.saturating_sub(back.range.as_millis() as i64);
-    let column = eval.window.series(chosen.series);
-    let first = column.rows_until(Timestamp::from_millis(start - 1));
-    let rows = first..column.rows_until(Timestamp::from_millis(end));
-    (column, rows, (start, end))
+/// What is said of the samples of one series within a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ranged {
+    Rate,
+    Increase,
+    Delta,
+    InstantRate,
+    InstantDelta,
+    Changes,
+    Resets,
+    Derivative,
+    PredictLinear,
+    HoltWinters,
+    Average,
+    Sum,
+    Count,
+    Last,
+    Least,
+    Most,
+    Variance,
+    Deviation,
+    Quantile,
+    Present,
 }
 
-/// A function of a range for each series that has one.
+impl Ranged {
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "rate" => Self::Rate,
+            "increase" => Self::Increase,
+            "delta" => Self::Delta,
+            "irate" => Self::InstantRate,
+            "idelta" => Self::InstantDelta,
+            "changes" => Self::Changes,
+            "resets" => Self::Resets,
+            "deriv" => Self::Derivative,
+            "predict_linear" => Self::PredictLinear,
+            "holt_winters" => Self::HoltWinters,
+            "avg_over_time" => Self::Average,
+            "sum_over_time" => Self::Sum,
+            "count_over_time" => Self::Count,
+            "last_over_time" => Self::Last,
+            "min_over_time" => Self::Least,
+            "max_over_time" => Self::Most,
+            "stdvar_over_time" => Self::Variance,
+            "stddev_over_time" => Self::Deviation,
+            "quantile_over_time" => Self::Quantile,
+            "present_over_time" => Self::Present,
+            _ => return None,
+        })
+    }
+}
+
+/// The range the samples are of.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds {
+    /// Unix milliseconds; both ends are included.
+    pub(super) start: i64,
+    pub(super) end: i64,
+    /// Of the evaluation, before any offset.
+    pub(super) at: i64,
+    pub(super) fill: Fill,
+}
+
+/// `function` of each series of `range` that has samples in it.
 pub(super) fn call(
     eval: &Eval<'_>,
-    name: &'static str,
-    selector: usize,
-    param: Option<f64>,
+    function: Ranged,
+    range: &Node,
+    params: [f64; 2],
 ) -> Result<Value, EvalError> {
+    match range {
+        Node::Range(selector) => over_selector(eval, function, *selector, params),
+        Node::Subquery(sub) => {
+            let bounds = eval.bounds(eval.moment(sub.back), sub.range);
+            let mut result = Vec::new();
+            for (labels, samples) in subquery::matrix(eval, sub)? {
+                let Some(value) = apply(function, &samples, bounds, params)? else { continue };
+                result.push((if function == Ranged::Last { labels } else { eval.bare(&labels) }, value));
+            }
+            Ok(Value::Vector(distinct(result)?))
+        }
+        _ => Err(EvalError::WrongType("a range function")),
+    }
+}
+
+fn over_selector(
+    eval: &Eval<'_>,
+    function: Ranged,
+    selector: usize,
+    params: [f64; 2],
+) -> Result<Value, EvalError> {
+    let chosen = &eval.chosen[selector];
+    let bounds = eval.range_of(selector);
     let mut samples: Vec<(i64, f64)> = Vec::new();
-    let mut result = Vec::with_capacity(eval.chosen[selector].len());
-    for chosen in &eval.chosen[selector] {
-        let (column, rows, bounds) = rows(eval, selector, chosen);
+    let mut result: Vec<(Labels, f64)> = Vec::with_capacity(chosen.series.len());
+    for one in &chosen.series {
         samples.clear();
-        samples.extend(column.present(rows));
-        let Some(value) = apply(name, &samples, bounds, eval.fill, param)? else { continue };
-        let labels = if name == "last_over_time" { &chosen.labels } else { &chosen.bare };
+        samples.extend(eval.samples(one, bounds));
+        let Some(value) = apply(function, &samples, bounds, params)? else { continue };
+        let labels = if function == Ranged::Last { &one.labels } else { &one.bare };
         result.push((labels.clone(), value));
     }
-    Ok(Value::Vector(distinct(result)?))
+    // Of one name, they differ without it as they did with it.
+    let differ = chosen.of_one_name || function == Ranged::Last;
+    Ok(Value::Vector(if differ { result } else { distinct(result)? }))
 }
 
 fn apply(
-    name: &'static str,
+    function: Ranged,
     samples: &[(i64, f64)],
-    bounds: (i64, i64),
-    fill: Fill,
-    param: Option<f64>,
+    bounds: Bounds,
+    params: [f64; 2],
 ) -> Result<Option<f64>, EvalError> {
     if samples.is_empty() {
         return Ok(None);
     }
     let values = || samples.iter().map(|(_, value)| *value);
-    Ok(match name {
-        "rate" => extrapolated(samples, bounds, fill, true, true),
-        "increase" => extrapolated(samples, bounds, fill, true, false),
-        "delta" => extrapolated(samples, bounds, fill, false, false),
-        "irate" => instant(samples, true),
-        "idelta" => instant(samples, false),
-        "changes" => {
+    Ok(match function {
+        Ranged::Rate => extrapolated(samples, bounds, true, true),
+        Ranged::Increase => extrapolated(samples, bounds, true, false),
+        Ranged::Delta => extrapolated(samples, bounds, false, false),
+        Ranged::InstantRate => instant(samples, true),
+        Ranged::InstantDelta => instant(samples, false),
+        Ranged::Changes => {
             Some(count_steps(samples, |before, now| before != now && !(before.is_nan() && now.is_nan())))
         }
-        "resets" => Some(count_steps(samples, |before, now| now < before)),
-        "avg_over_time" => Some(mean(values())),
-        "sum_over_time" => Some(sum(values())),
-        "count_over_time" => Some(samples.len() as f64),
-        "last_over_time" => values().next_back(),
-        "min_over_time" => values().reduce(|least, v| if v < least || least.is_nan() { v } else { least }),
-        "max_over_time" => values().reduce(|most, v| if v > most || most.is_nan() { v } else { most }),
-        "stdvar_over_time" => Some(variance(values())),
-        "stddev_over_time" => Some(variance(values()).sqrt()),
-        "quantile_over_time" => Some(quantile(param.unwrap_or(f64::NAN), &mut values().collect::<Vec<_>>())),
-        _ => return Err(EvalError::WrongType(name)),
+        Ranged::Resets => Some(count_steps(samples, |before, now| now < before)),
+        Ranged::Derivative => trend::line(samples, samples[0].0).map(|(slope, _)| slope),
+        Ranged::PredictLinear => trend::line(samples, bounds.at).map(|(slope, now)| slope * params[0] + now),
+        Ranged::HoltWinters => {
+            let outside = params.into_iter().find(|factor| *factor <= 0.0 || *factor >= 1.0);
+            if let Some(factor) = outside {
+                return Err(EvalError::SmoothingFactor(factor.to_string()));
+            }
+            trend::smoothed(samples, params)
+        }
+        Ranged::Average => Some(mean(values())),
+        Ranged::Sum => Some(sum(values())),
+        Ranged::Count => Some(samples.len() as f64),
+        Ranged::Last => values().next_back(),
+        Ranged::Least => values().reduce(|least, v| if v < least || least.is_nan() { v } else { least }),
+        Ranged::Most => values().reduce(|most, v| if v > most || most.is_nan() { v } else { most }),
+        Ranged::Variance => Some(variance(values())),
+        Ranged::Deviation => Some(variance(values()).sqrt()),
+        Ranged::Quantile => Some(quantile(params[0], &mut values().collect::<Vec<_>>())),
+        Ranged::Present => Some(1.0),
     })
 }
 
 /// Rate, increase and delta as Prometheus extrapolates them to the bounds of the range.
 fn extrapolated(
     samples: &[(i64, f64)],
-    (start, end): (i64, i64),
-    fill: Fill,
+    Bounds { start, end, fill, .. }: Bounds,
     is_counter: bool,
     is_rate: bool,
 ) -> Option<f64> {
@@ -125,7 +204,7 @@ fn count_steps(samples: &[(i64, f64)], counts: impl Fn(f64, f64) -> bool) -> f64
 }
 
 /// Kahan–Neumaier summation, step by step as Prometheus does it.
-fn add(sum: f64, compensation: f64, increment: f64) -> (f64, f64) {
+pub(super) fn add(sum: f64, compensation: f64, increment: f64) -> (f64, f64) {
     let total = sum + increment;
     let lost =
         if sum.abs() >= increment.abs() { (sum - total) + increment } else { (increment - total) + sum };

@@ -107,25 +107,74 @@ fn a_selection_follows_series_that_come_and_go() {
 }
 
 #[test]
-fn what_is_not_supported_is_refused_by_name() {
+fn what_is_not_supported_is_refused_by_name_and_place() {
     for (expr, part) in [
-        ("max_over_time(rate(c[1m])[5m:10s])", "a subquery"),
-        ("histogram_quantile(0.9, c)", "histogram_quantile"),
-        ("topk(3, c)", "topk"),
-        ("c @ 100", "@"),
-        ("label_replace(c, \"a\", \"b\", \"c\", \"d\")", "label_replace"),
+        ("1 + histogram_count(c)", "the function histogram_count() at character 5"),
+        ("histogram_fraction(0, 1, c)", "the function histogram_fraction() at character 1"),
+        ("first_over_time(c[1m])", "the function first_over_time() at character 1"),
+        ("double_exponential_smoothing(c[1m], 0.1, 0.1)", "double_exponential_smoothing() at character 1"),
+        ("sum(rate(c[$__rate_interval])) + limitk(2, c)", "limitk at character 34"),
+        ("c @ 100", "a fixed time after @ at character 3"),
+        ("c + on(a) fill(0) d", "fill between vectors at character 11"),
+        ("max_over_time(c[30d:1s])", "a subquery of 2592001 steps"),
+        ("max_over_time(max_over_time(c[1h:1s])[1h:1m])", "a subquery of 219661 steps"),
+        (r#"c{a=~"\\Qx\\E"}"#, "cannot parse"),
+        (
+            r#"label_replace(c, "a-b", "", "c", "")"#,
+            r#"the label name "a-b" in label_replace() at character 1"#,
+        ),
+        (r#"label_join(c, "a", "", "0")"#, r#"the label name "0" in label_join() at character 1"#),
+        (r#"count_values("1x", c)"#, r#"the label name "1x" at character 1"#),
         ("c[5m]", "range vector"),
+        ("c[5m:1m]", "range vector"),
         ("\"text\"", "string"),
-        ("sum(", "cannot parse"),
+        ("sum(", "( at character 4 has no counterpart"),
+        ("sum(c))", ") at character 7 has no counterpart"),
+        ("c{a=\"b}", "\" at character 5 has no counterpart"),
         ("rate(c)", "cannot parse"),
+        ("nothing_like_it(c)", "nothing_like_it"),
         ("", "cannot parse"),
     ] {
         let error = Plan::signal(expr, &MACROS).unwrap_err().to_string();
         assert!(error.contains(part), "{expr}: {error}");
         assert!(!error.contains('\n'), "{error}");
     }
-    assert!(matches!(Plan::parse(&"(".repeat(3000), &MACROS), Err(ExprError::TooDeep(_))));
-    assert!(matches!(Plan::parse(&"1+".repeat(9000), &MACROS), Err(ExprError::TooLong(_))));
+}
+
+#[test]
+fn length_and_depth_are_bounded() {
+    for (expr, is_bounded) in [
+        ("(".repeat(3000), false),
+        (format!("{}1{}", "(".repeat(64), ")".repeat(64)), true),
+        (format!("{}1{}", "(".repeat(65), ")".repeat(65)), false),
+        (format!("{}1", "1+".repeat(250)), true),
+        (format!("{}1", "1+".repeat(4000)), false),
+        (format!("{}1", "1+".repeat(9000)), false),
+        (format!("{}1", "2^".repeat(4000)), false),
+        (format!("{}1", "- ".repeat(65)), false),
+        (format!("{}1", "-\n".repeat(3000)), false),
+        (format!("c{}", " or c".repeat(1500)), false),
+    ] {
+        // As small a stack as any thread of ours has.
+        let parse = move || Plan::parse(&expr, &MACROS).map_err(|error| error.to_string()).map(|_| expr);
+        let parsed = std::thread::Builder::new().stack_size(2 << 20).spawn(parse).unwrap().join().unwrap();
+        assert_eq!(parsed.is_ok(), is_bounded, "{parsed:?}");
+    }
+}
+
+#[test]
+fn the_longest_range_counts_offsets_and_subqueries() {
+    for (expr, seconds) in [
+        ("c", 300),
+        ("c offset 1m", 360),
+        ("c offset -10m", 300),
+        ("rate(c[10m])", 600),
+        ("max_over_time(rate(c[1m])[10m:1m] offset 5m) + c", 60 + 600 + 300),
+        ("max_over_time(max_over_time(c[5m:1m])[1h:1m])", 300 + 300 + 3600),
+    ] {
+        let plan = Plan::signal(expr, &MACROS).unwrap();
+        assert_eq!(plan.longest_range(), Duration::from_secs(seconds), "{expr}");
+    }
 }
 
 #[test]
@@ -159,8 +208,63 @@ fn any_text_can_name_a_column() {
     assert_eq!(readings.unwrap().values, [(Labels::empty(), 7.0)]);
 }
 
+const WORDS: &[&str] = &[
+    "a",
+    "b",
+    "(",
+    ")",
+    "(",
+    ")",
+    "[1m]",
+    "[1m:10s]",
+    "{",
+    "}",
+    "=~",
+    "'.*'",
+    ",",
+    "+",
+    "-",
+    "^",
+    "atan2",
+    "==",
+    "bool",
+    "and",
+    "or",
+    "unless",
+    "on",
+    "group_left",
+    "by",
+    "without",
+    "sum",
+    "topk",
+    "count_values",
+    "rate",
+    "deriv",
+    "holt_winters",
+    "histogram_quantile",
+    "label_replace",
+    "absent",
+    "offset",
+    "-1m",
+    "@",
+    "5",
+    "1e308",
+    "NaN",
+    "time()",
+];
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_words_make_the_parser_panic(words in prop::collection::vec(prop::sample::select(WORDS), 0..40)) {
+        let expr = words.join(" ");
+        if let Ok(plan) = Plan::parse(&expr, &MACROS) {
+            let window = window(&[("a{le=1}", "1 2 _ 4"), ("b", "4 NaN 2")]);
+            let at = Timestamp::from_millis(20_000);
+            let _ = plan.eval(window.view(), at, Fill::Filled, &mut Selections::default());
+        }
+    }
 
     #[test]
     fn no_text_makes_the_parser_panic(text in r#"[a-c0-9(){}\[\]+*/=~!"', .:@-]{0,200}"#) {

@@ -6,6 +6,7 @@ mod alerts;
 mod history;
 mod host;
 mod page;
+mod probe;
 mod recorded;
 mod remembered;
 mod servers;

@@ -1,0 +1,128 @@
+//! Regular expressions as Go reads them, said in Rust's dialect.
+//!
+//! Both engines are kin, but not twins: `\d`, `\w`, `\s` and `\b` are ASCII in Go; a `[` within a class is a bracket;
+//! `&&`, `--` and `~~` mean nothing there; braces that count nothing are braces; `\<` is a `<`. What only Go has (`\Q…\E`,
+//! octal escapes) is refused.
+
+use regex::Regex;
+
+/// The whole of a label's value has to match.
+pub(super) fn anchored(pattern: &str) -> Result<Regex, String> {
+    Regex::new(&format!("^(?:{})$", translated(pattern))).map_err(|error| {
+        let told = error.to_string();
+        told.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+    })
+}
+
+fn translated(pattern: &str) -> String {
+    let mut told = String::with_capacity(pattern.len() + 16);
+    let mut rest = pattern.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            '\\' => told.push_str(&escape(rest.next(), false)),
+            '[' => class(&mut rest, &mut told),
+            '{' if !counts(rest.as_str()) => told.push_str("\\{"),
+            c => told.push(c),
+        }
+    }
+    told
+}
+
+/// Whether `text`, which follows a brace, says how often: `3}`, `3,}` or `3,5}`.
+fn counts(text: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let Some((times, _)) = text.split_once('}') else { return false };
+    match times.split_once(',') {
+        Some((least, most)) => is_number(least) && (most.is_empty() || is_number(most)),
+        None => is_number(times),
+    }
+}
+
+/// The rest of a class after its opening bracket.
+fn class(rest: &mut std::str::Chars<'_>, told: &mut String) {
+    told.push('[');
+    if let Some(after) = rest.as_str().strip_prefix('^') {
+        told.push('^');
+        *rest = after.chars();
+    }
+    let mut is_first = true;
+    while let Some(c) = rest.next() {
+        match c {
+            ']' if !is_first => return told.push(']'),
+            ']' => told.push_str("\\]"),
+            '\\' => told.push_str(&escape(rest.next(), true)),
+            '[' if rest.as_str().starts_with(':') => match rest.as_str().split_once(":]") {
+                Some((name, after)) => {
+                    told.extend(["[", name, ":]"]);
+                    *rest = after.chars();
+                }
+                None => told.push_str("\\["),
+            },
+            '[' | '&' | '~' => told.extend(['\\', c]),
+            '-' if told.ends_with('-') => told.push_str("\\-"),
+            c => told.push(c),
+        }
+        is_first = false;
+    }
+}
+
+fn escape(c: Option<char>, in_class: bool) -> String {
+    let plain = match c {
+        Some('d') => "0-9",
+        Some('w') => "0-9A-Za-z_",
+        Some('s') => r"\t\n\f\r ",
+        Some('D') => return "[^0-9]".to_owned(),
+        Some('W') => return "[^0-9A-Za-z_]".to_owned(),
+        Some('S') => return r"[^\t\n\f\r ]".to_owned(),
+        Some('b' | 'B') if !in_class => return format!(r"(?-u:\{})", c.unwrap_or_default()),
+        Some(c @ ('<' | '>' | '_')) => return c.to_string(),
+        Some(c) => return format!("\\{c}"),
+        // Left for the engine to refuse.
+        None => return "\\".to_owned(),
+    };
+    if in_class { plain.to_owned() } else { format!("[{plain}]") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_mean_what_they_mean_in_go() {
+        for (pattern, yes, no) in [
+            ("a|b", "b", "ab"),
+            (r"\d+", "12", "١٢"),
+            (r"\w", "a", "é"),
+            (r"[\w-]+", "a-b", "é"),
+            (r"[^\d]", "a", "1"),
+            (r"\D", "é", "1"),
+            (r"[\D]", "é", "1"),
+            ("[[]", "[", "]"),
+            ("[a[b]]", "[]", "a"),
+            ("[]a]", "]", "b"),
+            ("[^]a]", "b", "]"),
+            ("[a&&b]", "a", "c"),
+            ("[+--]", ",", "a"),
+            ("[[:alpha:]_]+", "a_b", "1"),
+            ("a{,3}", "a{,3}", "aa"),
+            ("a{2,3}", "aa", "a"),
+            ("{x}", "{x}", "x"),
+            (r"\<a\>", "<a>", "a"),
+            (".", "é", "\n"),
+            (r"a\.b", "a.b", "axb"),
+            ("", "", "a"),
+            ("(?i)node", "NoDe", "nod"),
+        ] {
+            let regex = anchored(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"));
+            assert!(regex.is_match(yes), "{pattern} {yes}");
+            assert!(!regex.is_match(no), "{pattern} {no}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_said_is_refused() {
+        for pattern in ["(", "[a", r"\Qa.b\E", r"\1", "\\"] {
+            assert!(anchored(pattern).is_err(), "{pattern}");
+        }
+    }
+}

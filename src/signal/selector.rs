@@ -1,0 +1,120 @@
+//! Which series an expression reads, and of when.
+
+use std::time::Duration;
+
+use promql_parser::label::{MatchOp, Matcher as Written};
+use regex::Regex;
+
+use super::{LOOKBACK, pattern};
+use crate::series::{Labels, METRIC_NAME, Timestamp};
+
+/// Which series, and when relative to the evaluation.
+#[derive(Clone, Debug)]
+pub struct Selector {
+    name: Option<String>,
+    pub(super) matchers: Vec<Matcher>,
+    pub(super) back: Back,
+    /// Range, or lookback of an instant selector.
+    pub(super) range: Duration,
+    pub(super) is_instant: bool,
+    /// Milliseconds that subqueries around it go back.
+    pub(super) behind: i64,
+}
+
+/// Of when something is read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Back {
+    pub(super) from: From,
+    /// Milliseconds back from there; negative for the future.
+    pub(super) offset: i64,
+}
+
+/// The moment an offset is counted from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum From {
+    /// The step's own.
+    #[default]
+    Step,
+    /// That of the whole evaluation, also within a subquery: `@ start()` and `@ end()`.
+    Whole,
+    /// `@ 1700000000`.
+    Fixed(Timestamp),
+}
+
+/// What one label must be.
+#[derive(Clone, Debug)]
+pub(super) struct Matcher {
+    pub(super) label: String,
+    pub(super) must: Must,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Must {
+    Equal(String),
+    Differ(String),
+    Match(Regex),
+    NotMatch(Regex),
+}
+
+impl Matcher {
+    pub(super) fn of(written: &Written) -> Result<Self, String> {
+        let regex = || {
+            pattern::anchored(&written.value)
+                .map_err(|error| format!("the regular expression {:?} ({error})", written.value))
+        };
+        let must = match written.op {
+            MatchOp::Equal => Must::Equal(written.value.clone()),
+            MatchOp::NotEqual => Must::Differ(written.value.clone()),
+            MatchOp::Re(_) => Must::Match(regex()?),
+            MatchOp::NotRe(_) => Must::NotMatch(regex()?),
+        };
+        Ok(Self { label: written.name.clone(), must })
+    }
+
+    fn accepts(&self, labels: &Labels) -> bool {
+        let value = labels.get(&self.label).unwrap_or_default();
+        match &self.must {
+            Must::Equal(wanted) => value == wanted,
+            Must::Differ(unwanted) => value != unwanted,
+            Must::Match(pattern) => pattern.is_match(value),
+            Must::NotMatch(pattern) => !pattern.is_match(value),
+        }
+    }
+}
+
+impl Selector {
+    /// Of the newest samples of what `matchers` accept; `name` is the metric's, where it is given.
+    pub(super) fn new(name: Option<String>, matchers: Vec<Matcher>) -> Self {
+        Self { name, matchers, back: Back::default(), range: LOOKBACK, is_instant: true, behind: 0 }
+    }
+
+    pub(super) fn column(name: &str) -> Self {
+        let named = Matcher { label: METRIC_NAME.to_owned(), must: Must::Equal(name.to_owned()) };
+        Self::new(Some(name.to_owned()), vec![named])
+    }
+
+    /// How far back it reads: its range or the lookback of an instant selector, offsets and subqueries.
+    pub(super) fn reach(&self) -> Duration {
+        let before = self.back.offset.saturating_add(self.behind).max(0);
+        self.range.saturating_add(Duration::from_millis(before as u64))
+    }
+
+    pub(super) fn needs_a_past(&self) -> bool {
+        !self.is_instant || self.behind > 0
+    }
+
+    /// Whether a series of this name may be meant; for a look before its labels are read.
+    pub fn may_want(&self, name: &str) -> bool {
+        self.name.as_deref().is_none_or(|wanted| wanted == name)
+    }
+
+    /// Whether the series is meant.
+    pub fn wants(&self, labels: &Labels) -> bool {
+        self.may_want(labels.name()) && self.matchers.iter().all(|matcher| matcher.accepts(labels))
+    }
+
+    /// Whether series of a name with this beginning may be meant.
+    pub fn may_begin_with(&self, beginning: &str) -> bool {
+        self.name.as_deref().is_none_or(|wanted| wanted.starts_with(beginning))
+    }
+}
