@@ -44,7 +44,7 @@ pub struct IsolationForest {
     pub trees: usize,
     /// Rows each tree sees.
     pub sample_size: usize,
-    /// Tail probability its confidence is scaled by; lower is quieter.
+    /// Tail probability at which it speaks with full confidence.
     pub contamination: f64,
 }
 
@@ -70,7 +70,7 @@ pub struct Zscore {
     pub weight: Ratio,
     /// Normal values it compares with.
     pub window: usize,
-    /// Distance its confidence is scaled by, in sigmas; higher is quieter.
+    /// Distance at which it speaks with full confidence.
     pub threshold: f64,
 }
 
