@@ -144,7 +144,7 @@ fn the_configurations_in_the_readme_are_sound() {
     let path = file.to_str().unwrap();
     let blocks: Vec<&str> =
         readme.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    assert_eq!(blocks.len(), 3);
+    assert_eq!(blocks.len(), 4);
     for block in blocks {
         std::fs::write(&file, block).unwrap();
         let (status, said) = if block.starts_with("scrape_configs:") {

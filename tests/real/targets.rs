@@ -124,7 +124,7 @@ fn a_query_gives_what_the_exporter_says() {
     let used: f64 = said.split(" => ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
     assert!((0.0..=100.0).contains(&used), "{said}");
     for (arguments, code, part) in [
-        (["query", "--target", &url, "topk(1, up)"], 2, "topk"),
+        (["query", "--target", &url, "histogram_count(up)"], 2, "histogram_count"),
         (["query", "--target", "http://127.0.0.1:1/metrics", "up"], 1, "cannot connect"),
     ] {
         let (status, said) = tool(program, &arguments, "");
