@@ -11,7 +11,8 @@ use std::ops::Range;
 use super::Metadata;
 
 const MAGIC: [u8; 8] = *b"DWCPMODL";
-const FORMAT: u32 = 1;
+/// Raised whenever the models in it are laid out otherwise: they would be misread.
+const FORMAT: u32 = 2;
 const PREAMBLE: usize = MAGIC.len() + 4 + 4 + 8;
 const CHECKSUM: usize = 4;
 /// Bytes a file may have.
