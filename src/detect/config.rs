@@ -44,7 +44,7 @@ pub struct IsolationForest {
     pub trees: usize,
     /// Rows each tree sees.
     pub sample_size: usize,
-    /// Tail probability at which it speaks with full confidence.
+    /// Tail probability its confidence is scaled by; lower is quieter.
     pub contamination: f64,
 }
 
@@ -70,7 +70,7 @@ pub struct Zscore {
     pub weight: Ratio,
     /// Normal values it compares with.
     pub window: usize,
-    /// Distance at which it speaks with full confidence.
+    /// Distance its confidence is scaled by, in sigmas; higher is quieter.
     pub threshold: f64,
 }
 

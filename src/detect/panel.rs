@@ -19,7 +19,7 @@ use opinion::{CANONICAL, Knobs, confidence, narrowest};
 use super::budget::Budget;
 use super::drift::Drift;
 use super::gate::Gate;
-use super::guard::{Guard, Learning, Mark, Rule};
+use super::guard::{Guard, Learning};
 use super::isolation;
 use super::lstm;
 use super::memory::Memory;
@@ -40,11 +40,11 @@ pub struct Settings {
     pub threshold: f64,
     /// Values in the rolling z-score's window.
     pub zscore_window: usize,
-    /// Distance at which the z-score speaks with its full confidence.
+    /// Distance the z-score's confidence is scaled by, in sigmas; the larger, the less sure it is.
     pub zscore_threshold: f64,
     /// How the forest grows.
     pub isolation: isolation::Params,
-    /// Tail probability at which the forest speaks with its full confidence.
+    /// Tail probability the forest's confidence is scaled by; the smaller, the less sure it is.
     pub contamination: f64,
     /// How the autoencoder is fitted.
     pub lstm: lstm::Recipe,
@@ -88,6 +88,8 @@ pub struct Verdict {
     pub metrics: Vec<MetricVerdict>,
     /// Threshold-free strength of the target's anomaly; 0 and up, unbounded.
     pub evidence: f64,
+    /// Whether the target is anomalous with every knob at its default.
+    pub flagged: bool,
 }
 
 /// What the panel says of one metric.
@@ -97,8 +99,8 @@ pub struct MetricVerdict {
     pub assessment: Option<Assessment>,
     /// Where it is expected.
     pub band: Option<Band>,
-    /// How its value is to be learned from, with every knob at its default.
-    pub mark: Mark,
+    /// Whether it is anomalous with every knob at its default: then its value is not learned.
+    pub flagged: bool,
 }
 
 /// One metric, and whether it may be learned from.
@@ -199,10 +201,11 @@ impl Panel {
         let mut verdict = self.vote(work, kappa, &knobs);
         let canonical = self.vote(work, kappa, &CANONICAL);
         for (metric, canonical) in verdict.metrics.iter_mut().zip(&canonical.metrics) {
-            metric.mark = mark(canonical.assessment.as_ref());
+            metric.flagged = flagged(canonical.assessment.as_ref());
         }
+        verdict.flagged = flagged(canonical.target.as_ref());
         if let Some(consensus) = canonical.consensus {
-            verdict.metrics[consensus].mark = mark(canonical.target.as_ref());
+            verdict.metrics[consensus].flagged = verdict.flagged;
         }
         work.strength = strength(work);
         work.course = self.course + COURSE * (work.strength - self.course);
@@ -254,14 +257,14 @@ impl Panel {
                 let own = if judged { opinion::fill(own, &target) } else { own };
                 let assessment = vote::assess(own, &work.deviations[metric], &weights);
                 let band = self.band(work, metric);
-                MetricVerdict { assessment, band, mark: Mark::Calm }
+                MetricVerdict { assessment, band, flagged: false }
             })
             .collect();
         let consensus = self.consensus(&metrics);
         let deviations = consensus.map(|metric| work.deviations[metric]).unwrap_or_default();
         let has_value = metrics.iter().any(|metric| metric.assessment.is_some());
         let target = if has_value { vote::assess(target, &deviations, &weights) } else { None };
-        Verdict { target, consensus, metrics, evidence: 0.0 }
+        Verdict { target, consensus, metrics, evidence: 0.0, flagged: false }
     }
 
     /// The weights of detectors that are switched on.
@@ -298,7 +301,6 @@ impl Panel {
         verdict: &Verdict,
         in_incident: &[bool],
     ) -> Vec<usize> {
-        let rule = Rule { adapt_after: self.settings.adapt_after, interval: self.settings.interval };
         let mut adapted = Vec::new();
         work.learn.clear();
         for (metric, watched) in self.watched.iter_mut().enumerate() {
@@ -309,8 +311,8 @@ impl Panel {
             if let (Some(drift), Some(value)) = (&mut watched.drift, values[metric]) {
                 drift.take(value, self.settings.interval);
             }
-            let mark = if in_incident[metric] { Mark::Flagged } else { verdict.metrics[metric].mark };
-            let learning = watched.guard.decide(at, mark, &rule);
+            let flagged = in_incident[metric] || verdict.metrics[metric].flagged;
+            let learning = watched.guard.decide(at, flagged, self.settings.adapt_after);
             work.learn.push(learning == Learning::Learn);
             if let Learning::Adapt { since } = learning {
                 adapted.push((metric, since));
@@ -459,15 +461,6 @@ fn strength(work: &Work) -> f64 {
 const COURSE: f64 = 0.3;
 const OF_COURSE: f64 = 0.3;
 
-/// Score from which on a value is not learned, though it opens no incident yet: a fault that sets in over some checks
-/// would otherwise be half learned before it is called one. Where much of a day is suspicious, the level is the new
-/// normal ([`super::guard`]).
-const SUSPICIOUS: f64 = CANONICAL_THRESHOLD / 2.0;
-
-fn mark(assessment: Option<&Assessment>) -> Mark {
-    match assessment.map_or(0.0, |assessment| assessment.score) {
-        score if score > CANONICAL_THRESHOLD => Mark::Flagged,
-        score if score > SUSPICIOUS => Mark::Suspicious,
-        _ => Mark::Calm,
-    }
+fn flagged(assessment: Option<&Assessment>) -> bool {
+    assessment.is_some_and(|assessment| assessment.score > CANONICAL_THRESHOLD)
 }

@@ -2,8 +2,8 @@
 //!
 //! A metric's raw score is calibrated by its own normal scores. The target's surprise is the mean of its three most
 //! surprised metrics, calibrated again: that second fit is what pays for looking at many metrics at once and for
-//! their dependence. Beside it stands the most surprised metric alone, corrected for their number (Bonferroni), so that
-//! a fault of one is not diluted by the calm of the others.
+//! their dependence. Where metrics are few, or that fit has seen little, the most surprised metric alone, corrected for
+//! their number (Bonferroni), stands beside it, so that a fault of one is not diluted by the calm of the others.
 
 use std::time::Duration;
 
@@ -13,6 +13,10 @@ use super::calibrate::Calibration;
 
 /// Metrics that make the target's surprise.
 const TOP: usize = 3;
+/// Normal rows from which on the second fit stands by itself, where there are more metrics than so many. Of a few each
+/// stands for something else, and a fault shows in one; of many several say the same.
+const ENOUGH: usize = 1024;
+const NARROW: usize = 10;
 
 /// Raw scores of one detector for one row; higher is more unusual.
 #[derive(Clone, Debug, Default)]
@@ -129,11 +133,14 @@ impl Normal {
         if width == 1 {
             return Some(mean);
         }
-        // The bound that holds whatever the dependence: a fault of one metric alone is not diluted by the calm of the
-        // rest, and before the second fit it is all there is.
+        // The bound that holds whatever the dependence. It is all there is before the second fit, and keeps a fault of
+        // one metric from being diluted by the calm of the rest.
         let largest = metrics.iter().flatten().fold(0.0_f64, |a, b| a.max(*b));
         let alone = (largest - (width as f64).log10()).max(0.0);
         let Some(together) = by(&self.together, mean) else { return Some(alone) };
+        if width > NARROW && self.together.len() >= ENOUGH {
+            return Some(together);
+        }
         // Of two tests the surer one counts, at the price of having made two.
         Some(together.max(alone - 2.0_f64.log10()))
     }

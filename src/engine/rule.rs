@@ -26,8 +26,11 @@ impl Rule<'_> {
         let assessment = target.unwrap_or(own);
         Reading {
             opens: assessment.score > self.threshold,
-            // A raised threshold closes no earlier than the calibrated one, so it can only make incidents fewer.
-            holds: assessment.score > self.threshold.min(CANONICAL_THRESHOLD),
+            // A knob turned to quieter closes nothing earlier than its default would, so it can only make incidents
+            // fewer: one that closes early may open again.
+            holds: assessment.score > self.threshold.min(CANONICAL_THRESHOLD)
+                || of_metric.flagged
+                || (leads && verdict.flagged),
             severity: self.severities.of(&assessment),
             assessment,
             value,

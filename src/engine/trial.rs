@@ -4,9 +4,11 @@
 //! would change the verdicts after them. A trial says which values it would have learned; as long as these are the
 //! values that the engine has learned, it is exactly what the engine would have said by that threshold.
 
+use std::time::Duration;
+
 use super::rule::Rule;
 use super::{Judgement, Setup};
-use crate::detect::guard::{self, Guard, Learning, Mark};
+use crate::detect::guard::{Guard, Learning};
 use crate::detect::verdict::Severity;
 use crate::incident::config::Severities;
 use crate::incident::machine::{Check, Machine, Persistence};
@@ -19,7 +21,7 @@ pub struct Trial {
     threshold: f64,
     severities: Severities,
     persistence: Persistence,
-    learned_by: guard::Rule,
+    adapt_after: Duration,
     /// Metric whose incident stands for the target's anomaly.
     lead: Option<usize>,
     machines: Vec<Machine>,
@@ -35,10 +37,7 @@ impl Trial {
             threshold,
             severities: setup.severities.clone(),
             persistence: setup.persistence,
-            learned_by: guard::Rule {
-                adapt_after: setup.detection.adapt_after,
-                interval: setup.detection.interval,
-            },
+            adapt_after: setup.detection.adapt_after,
             lead: None,
             machines: Vec::new(),
             guards: Vec::new(),
@@ -78,8 +77,8 @@ impl Trial {
         self.learning.clear();
         for (metric, value) in judgement.values.iter().enumerate() {
             let is_active = self.machines[metric].is_active();
-            let mark = if is_active { Mark::Flagged } else { judgement.verdict.metrics[metric].mark };
-            let decide = |_| self.guards[metric].decide(at, mark, &self.learned_by);
+            let flagged = is_active || judgement.verdict.metrics[metric].flagged;
+            let decide = |_| self.guards[metric].decide(at, flagged, self.adapt_after);
             self.learning.push(value.map_or(Learning::Learn, decide));
             if matches!(self.learning[metric], Learning::Adapt { .. }) {
                 self.machines[metric].end(at, Reason::Adapted);

@@ -6,7 +6,7 @@ use super::super::fits::{Fitted, Model, Rows, Task};
 use super::super::model_set::ModelSet;
 use super::super::pace::Pace;
 use super::super::part::Part;
-use super::super::shadow::Retraining;
+use super::super::shadow::{self, Retraining};
 use super::super::surprise::Normal;
 use super::super::verdict::Detector;
 use super::super::{isolation, lstm};
@@ -17,6 +17,8 @@ pub(super) const FIRST_FIT: u64 = isolation::FEWEST as u64;
 /// Rows from which on models are not fitted anew each time the rows have doubled, but retrained at leisure and tried
 /// before they are taken.
 const REFIT: u64 = 4096;
+/// Rows between two retrainings at least: each is fitted and tried on others than the one before.
+const APART: u64 = shadow::ROWS as u64;
 /// Version of models that were retrained and are not kept in a store yet.
 const RETRAINED: &str = "retrained";
 /// Tier rows at which seasons are first looked for: four hours.
@@ -38,7 +40,7 @@ impl Due {
             isolation: FIRST_FIT,
             lstm: windows as u64,
             seasons: FIRST_SEASON,
-            retraining: settings.retrain_every.max(2 * REFIT),
+            retraining: settings.retrain_every.max(APART),
         }
     }
 
@@ -48,7 +50,7 @@ impl Due {
             isolation: u64::MAX,
             lstm: u64::MAX,
             seasons: tier_rows + SEASON_AGAIN,
-            retraining: rows + retrain_every.max(REFIT),
+            retraining: rows + retrain_every.max(APART),
         };
     }
 }
@@ -66,7 +68,7 @@ impl Panel {
             return Some(self.lstm_task(true));
         }
         if rows >= self.due.retraining {
-            self.due.retraining = rows + self.settings.retrain_every.max(REFIT);
+            self.due.retraining = rows + self.settings.retrain_every.max(APART);
             return Some(self.retraining());
         }
         if self.is_on(Detector::SeasonalEsd) && tier_rows >= self.due.seasons {

@@ -33,15 +33,18 @@ pub struct Work {
     pub(super) course: f64,
 }
 
-/// A detector's confidence in the target, after the knobs.
+/// A detector's confidence in the target, after the knobs: one turned away from its default asks for as much more
+/// surprise, or less. At the defaults, which the calibration is fit for, they do nothing.
 pub(super) fn confidence(detector: Detector, work: &Work, kappa: f64, knobs: &Knobs) -> Option<f64> {
     let surprise = work.surprises[detector.index()].target?;
-    let knob = match detector {
-        Detector::Zscore => furthest(work, detector) / knobs.zscore_threshold,
-        Detector::IsolationForest => surprise / -knobs.contamination.max(1e-300).log10(),
+    let turned = match detector {
+        Detector::Zscore => knobs.zscore_threshold / CANONICAL.zscore_threshold,
+        Detector::IsolationForest => {
+            knobs.contamination.max(1e-300).log10() / CANONICAL.contamination.log10()
+        }
         Detector::LstmAutoencoder | Detector::SeasonalEsd => 1.0,
     };
-    Some(vote::confidence(surprise, kappa) * knob.min(1.0))
+    Some(vote::confidence(surprise, kappa * turned))
 }
 
 /// The expectation with the smallest residual scale among the detectors that are switched on.
@@ -51,12 +54,6 @@ pub(super) fn narrowest(expectations: &[Option<Expectation>; 2], weights: &Weigh
     let counts = |at: usize| on[at] || on == [false, false];
     let enabled = expectations.iter().enumerate().filter(|(at, _)| counts(*at)).filter_map(|(_, e)| *e);
     enabled.min_by(|a, b| a.scale.total_cmp(&b.scale))
-}
-
-/// The largest deviation of a metric that is not gated.
-fn furthest(work: &Work, detector: Detector) -> f64 {
-    let open = work.deviations.iter().zip(&work.gated).filter(|(_, gated)| !**gated);
-    open.filter_map(|(deviations, _)| deviations[detector.index()]).fold(0.0, f64::max)
 }
 
 /// A metric's part of its detector's confidence in the target: proportional to its surprise, the most surprised one's
