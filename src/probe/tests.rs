@@ -133,7 +133,9 @@ async fn the_default_signals_read_what_was_probed() {
     let at = window.newest().unwrap();
     let latency = value(&window, "latency", at).unwrap();
     assert!((delay.as_secs_f64() * 1e3..TIMEOUT.as_secs_f64() * 1e3).contains(&latency), "{latency}");
-    assert_eq!(value(&window, "packet_loss", at), Some(1.0 / 3.0 * 100.0), "one of three peers loses all");
+    // The peers answer in any order, and the mean of them is rounded otherwise in each.
+    let loss = value(&window, "packet_loss", at).unwrap();
+    assert!((loss - 100.0 / 3.0).abs() < 1e-13, "one of three peers loses all, not {loss} %");
     assert!(value(&window, "jitter", at).is_some_and(|jitter| jitter >= 0.0));
 }
 
