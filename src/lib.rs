@@ -16,8 +16,11 @@
 //! |---|---|---|
 //! | 0 words | `series`, `setting` | no clock, no I/O; import nothing of ours above them |
 //! | 1 core | `exposition`, `window`, `signal`, `detect`, `incident`, `engine` | synchronous, deterministic: no I/O, clock, environment or entropy |
-//! | 2 edges | `scrape`, `probe`, `hostmetrics`, `notify`, `serve`, `dataset`, `model_store`, `history` | never import each other |
+//! | 2 edges | `scrape`, `probe`, `hostmetrics`, `notify`, `serve`, `dataset`, `model_store`, `history`, `admission` | never import each other |
 //! | 3 whole | `telemetry`, `config`, `train`, `backtest`, `app`, `cli` | compose; nobody imports `app` but `cli`, and nobody `cli` |
+//!
+//! `admission` stands apart: it puts sidecars into pods. Its core is pure, and what a sidecar is to do it hands down as
+//! configuration under the sidecar's own (`DWCP_DEFAULTS`).
 //!
 //! `tests/architecture.rs` keeps this table. Where it differs from what one might expect: `config` of a component lies
 //! beside its code and holds no I/O, so layer 1 has some; `signal` takes its gate from `detect`.
@@ -38,6 +41,7 @@
 //! 8. **A broken scrape, model or receiver never stops the others.**
 //! 9. **A bad configuration leaves the running one in place.**
 
+pub mod admission;
 pub mod app;
 pub mod backtest;
 pub mod cli;
