@@ -6,6 +6,8 @@ use crate::series::Timestamp;
 
 /// Checks after the last flag during which a metric is still not learned: the edge of an incident belongs to it.
 const AFTERGLOW: u32 = 5;
+/// Checks in a row within the band after which a fault is over, as far as that metric's own values tell.
+pub const SETTLED: u32 = 5;
 /// No level is the new normal before this.
 const SOONEST: Duration = Duration::from_mins(10);
 
@@ -15,6 +17,8 @@ pub struct Guard {
     left: u32,
     held_since: Option<Timestamp>,
     normal_since: Option<Timestamp>,
+    /// Checks in a row at which it was withheld and within its band.
+    within: u32,
 }
 
 /// What to do with a value.
@@ -47,6 +51,12 @@ impl Guard {
             return Learning::Adapt { since };
         }
         Learning::Withhold
+    }
+
+    /// Whether a withheld metric has now been `within` its band for [`SETTLED`] checks.
+    pub fn settles(&mut self, within: bool) -> bool {
+        self.within = if self.left > 0 && within { self.within + 1 } else { 0 };
+        self.within == SETTLED
     }
 
     /// A baseline that rests on less than `adapt_after` of normal data gives way to a level held as long as that.

@@ -190,6 +190,11 @@ impl Pace {
         self.tracks[metric].adapt(since);
     }
 
+    /// A metric's fault is over since `checks` checks: what is left of it in the trailing mean is not news.
+    pub(super) fn settle(&mut self, metric: usize, checks: usize) {
+        self.tracks[metric].mean.keep(checks);
+    }
+
     /// What was before a gap in time is no course to go on with.
     pub(super) fn gap(&mut self) {
         self.course.clear();

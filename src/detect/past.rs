@@ -219,6 +219,12 @@ impl Trailing {
         mean
     }
 
+    /// Forgets all but the newest `keep` values.
+    pub fn keep(&mut self, keep: usize) {
+        let old = self.values.len().saturating_sub(keep);
+        self.values.drain(..old);
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.values.clear();
