@@ -149,6 +149,7 @@ impl App {
         self.end_scrapers().await;
         self.end_senders().await;
         let labels: Vec<_> = setup.targets.iter().map(|target| target.labels.clone()).collect();
+        self.telemetry.watches(&labels, &self.external_url);
         let known = setup.clone();
         let (pending, told): (Vec<_>, Vec<_>) = labels.iter().map(|_| watch::channel(false)).unzip();
         // The channel outlives this call, so the engine always hears of it.

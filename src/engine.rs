@@ -285,6 +285,7 @@ impl Engine {
         let show = |target: &Target| Arc::new(target.show(&self.setup, used(&target.setup().labels)));
         Snapshot {
             at: self.now,
+            interval: self.setup.interval,
             enabled: self.setup.enabled,
             threshold: self.setup.detection.threshold,
             targets: self.targets.iter().map(show).collect(),

@@ -13,18 +13,23 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::notify::alertmanager::Counters;
+use crate::series::Labels;
 
 /// The sidecar's own metrics; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Telemetry {
-    /// From a scrape's end to the published verdict.
-    detection_latency: Histogram,
+    /// From a scrape's end to the published verdict, by target.
+    detection_latency: Family<Vec<(String, String)>, Histogram>,
     scrape_failures: Family<Failed, Counter>,
+    sidecar: Family<Vec<(String, String)>, Gauge>,
     reload_successful: Gauge,
     reload_time: Gauge,
     /// Alerts by endpoint.
     pub alerts: Counters,
 }
+
+/// Buckets of the detection latency, in seconds.
+const LATENCIES: [f64; 11] = [0.000_5, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Failed {
@@ -40,10 +45,10 @@ struct Build {
 impl Telemetry {
     /// The metrics, and the registry that writes them.
     pub fn new() -> (Self, Registry) {
-        let buckets = [0.000_5, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
         let telemetry = Self {
-            detection_latency: Histogram::new(buckets),
+            detection_latency: Family::new_with_constructor(|| Histogram::new(LATENCIES)),
             scrape_failures: Family::default(),
+            sidecar: Family::default(),
             reload_successful: Gauge::default(),
             reload_time: Gauge::default(),
             alerts: Counters::default(),
@@ -63,6 +68,7 @@ impl Telemetry {
             "Scrapes that failed, by reason",
             all.scrape_failures.clone(),
         );
+        registry.register("dwcp_sidecar_info", "Where the page about the target is", all.sidecar.clone());
         registry.register(
             "dwcp_config_last_reload_successful",
             "Whether the last reading of the configuration succeeded",
@@ -87,9 +93,23 @@ impl Telemetry {
         (telemetry, registry)
     }
 
-    /// A verdict was published so long after its scrape had ended.
-    pub fn judged(&self, after: Duration) {
-        self.detection_latency.observe(after.as_secs_f64());
+    /// A verdict on `target` was published so long after its scrape had ended.
+    pub fn judged(&self, target: &Labels, after: Duration) {
+        self.detection_latency.get_or_create(&owned(target)).observe(after.as_secs_f64());
+    }
+
+    /// These targets are watched from now on, and `page` is where people read of them: so that a rule's annotation can
+    /// link there from any series of theirs.
+    pub fn watches(&self, targets: &[Labels], page: &str) {
+        self.sidecar.clear();
+        for target in targets {
+            self.sidecar.get_or_create(&owned(&target.with([("page", page)]))).set(1);
+        }
+    }
+
+    /// `target` is not watched any more.
+    pub fn left(&self, target: &Labels) {
+        self.detection_latency.remove(&owned(target));
     }
 
     /// A scrape of `instance` failed.
@@ -104,6 +124,10 @@ impl Telemetry {
             self.reload_time.set(at);
         }
     }
+}
+
+fn owned(labels: &Labels) -> Vec<(String, String)> {
+    labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 /// The registry and the process's own figures, in OpenMetrics without the last line.

@@ -22,7 +22,7 @@ const MAY_IMPORT: [(&str, &[&str]); 22] = [
     ("dataset", &["series"]),
     ("model_store", &["series", "setting"]),
     ("history", &["series", "setting"]),
-    ("telemetry", &["notify"]),
+    ("telemetry", &["series", "notify"]),
     ("backtest", &["series", "setting", "window", "signal", "detect", "engine", "config", "dataset"]),
     (
         "train",

@@ -245,7 +245,12 @@ impl Beating {
             Some(_) => self.step(Event::Reconfigure(setup)),
             None => self.engine = Some(Engine::new(*setup)),
         }
+        let before = self.show.borrow().clone();
         self.publish();
+        let now = self.show.borrow();
+        let stays = |labels: &Labels| now.targets.iter().any(|target| target.labels == *labels);
+        let labels = before.targets.iter().map(|target| &target.labels);
+        labels.filter(|labels| !stays(labels)).for_each(|labels| self.telemetry.left(labels));
     }
 
     fn probed(&mut self, batch: &Batch) {
@@ -278,7 +283,9 @@ impl Beating {
         if let (Some(pending), Some(engine)) = (self.pending.get(target), &self.engine) {
             pending.send_replace(engine.is_pending(target));
         }
-        self.telemetry.judged(ended.elapsed());
+        if let Some(shown) = self.show.borrow().targets.get(target) {
+            self.telemetry.judged(&shown.labels, ended.elapsed());
+        }
     }
 
     fn step(&mut self, event: Event) {

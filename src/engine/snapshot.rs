@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -14,6 +15,8 @@ use crate::series::{Labels, Timestamp};
 pub struct Snapshot {
     /// Time of the step.
     pub at: Timestamp,
+    /// `check_interval`.
+    pub interval: Duration,
     /// Whether detection is switched on.
     pub enabled: bool,
     /// `detector.ensemble_threshold`.
@@ -70,6 +73,8 @@ pub struct TargetSnapshot {
     pub detectors: [DetectorStatus; Detector::COUNT],
     /// The vote over the whole target; `None` while no detector is ready or no metric has data.
     pub assessment: Option<Assessment>,
+    /// When there last was one; `None` before the first, and while detection is switched off.
+    pub last_verdict: Option<Timestamp>,
     /// The metric the vote means, when the target is anomalous.
     pub consensus: Option<Labels>,
     /// Incidents at warning or above opened in the last 24 h ÷ `false_alerts_per_day`.

@@ -58,6 +58,7 @@ pub(super) struct Target {
     values: Vec<Option<f64>>,
     work: Work,
     verdict: Verdict,
+    last_verdict: Option<Timestamp>,
     /// Slot whose incident stands for the target's anomaly.
     lead: Option<usize>,
     /// One a signal: why it has no data.
@@ -86,6 +87,7 @@ impl Target {
             after_gap: false,
             work: Work::default(),
             verdict: Verdict::default(),
+            last_verdict: None,
             lead: None,
             no_data: vec![None; setup.signals.len()],
             dropped: 0,
@@ -139,10 +141,11 @@ impl Target {
         }
         self.read(at, setup);
         if !setup.enabled {
-            self.verdict = Verdict::default();
+            (self.verdict, self.last_verdict) = (Verdict::default(), None);
             return self.end_all(at);
         }
         self.verdict = self.panel.assess(at, &self.values, &mut self.work);
+        self.last_verdict = self.verdict.target.map(|_| at).or(self.last_verdict);
         let mut changes = if self.after_gap { Vec::new() } else { self.move_incidents(at, setup) };
         if kind == Kind::Regular {
             self.learn(at, &mut changes);
@@ -366,7 +369,8 @@ impl Target {
         }
         (self.health, self.last_scrape, self.rejected) =
             (before.health.take(), before.last_scrape, before.rejected);
-        (self.last_tick, self.checks) = (before.last_tick, before.checks);
+        (self.last_tick, self.checks, self.last_verdict) =
+            (before.last_tick, before.checks, before.last_verdict);
         for slot in &mut before.slots {
             let stays = self
                 .slots

@@ -3,13 +3,17 @@
 #![allow(unreachable_pub, dead_code, reason = "the servers are shared with the tests under load")]
 
 mod alerts;
+mod dashboard;
+mod deployment;
 mod history;
 mod host;
 mod page;
 mod probe;
 mod recorded;
 mod remembered;
+mod rules;
 mod servers;
 mod synthetic;
 mod targets;
 mod training;
+mod watched;

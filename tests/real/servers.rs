@@ -95,13 +95,17 @@ pub fn node_exporter_at(port: u16) -> Server {
 
 /// A Prometheus that scrapes `targets` every second, honouring their labels.
 pub fn prometheus(targets: &[u16]) -> Server {
-    let (port, directory) = (free_port(), directory());
     let list: Vec<String> = targets.iter().map(|port| format!("'127.0.0.1:{port}'")).collect();
-    let config = format!(
-        "global: {{scrape_interval: 1s}}\nscrape_configs:\n  - job_name: dwcp-anomaly\n    honor_labels: true\n    \
-         static_configs: [{{targets: [{}]}}]\n",
+    prometheus_with(&format!(
+        "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nscrape_configs:\n  - job_name: dwcp-anomaly\n    \
+         honor_labels: true\n    static_configs: [{{targets: [{}]}}]\n",
         list.join(", ")
-    );
+    ))
+}
+
+/// A Prometheus with a configuration.
+pub fn prometheus_with(config: &str) -> Server {
+    let (port, directory) = (free_port(), directory());
     let file = directory.path().join("prometheus.yml");
     std::fs::write(&file, config).unwrap();
     let arguments = [
@@ -131,6 +135,10 @@ pub fn prometheus_remembering(openmetrics: &str) -> Server {
         "--log.level=warn".to_owned(),
     ];
     start("prometheus", "prometheus", &arguments, directory, port).ready("/-/ready")
+}
+
+pub fn unix_now() -> f64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64()
 }
 
 pub fn alertmanager() -> Server {
