@@ -85,6 +85,22 @@ mod tests {
     }
 
     #[test]
+    fn a_metric_settles_once_when_it_has_been_within_its_band_for_long_enough_while_withheld() {
+        let settles = |flagged: bool, within: &[bool]| {
+            let mut guard = Guard::default();
+            let mut at_each = |within: &bool| {
+                guard.decide(at(0), flagged, SIX_HOURS);
+                guard.settles(*within)
+            };
+            within.iter().map(&mut at_each).collect::<Vec<bool>>()
+        };
+        let only = |nth: usize, of: usize| (0..of).map(|i| i == nth).collect::<Vec<bool>>();
+        assert_eq!(settles(true, &[true; 8]), only(4, 8));
+        assert_eq!(settles(true, &[true, true, false, true, true, true, true, true]), only(7, 8));
+        assert_eq!(settles(false, &[true; 8]), [false; 8], "nothing was withheld");
+    }
+
+    #[test]
     fn flagged_values_and_those_just_after_are_withheld() {
         let mut guard = Guard::default();
         let flags = [false, true, false, false, false, false, false, false];

@@ -190,9 +190,13 @@ impl Pace {
         self.tracks[metric].adapt(since);
     }
 
-    /// A metric's fault is over since `checks` checks: what is left of it in the trailing mean is not news.
+    /// A metric's fault is over since `checks` checks: what is left of it in the trailing mean is not news. The mean stays
+    /// one of as many values, since one of few strays further than what the calibration knows.
     pub(super) fn settle(&mut self, metric: usize, checks: usize) {
-        self.tracks[metric].mean.keep(checks);
+        let track = &mut self.tracks[metric];
+        if let Some(usual) = track.z.expectation() {
+            track.mean.settle(usual.expected, checks);
+        }
     }
 
     /// What was before a gap in time is no course to go on with.
