@@ -163,7 +163,7 @@ def anomalies():
         "color": {"mode": "scheme", "scheme": "Oranges", "steps": 64, "exponent": 0.5, "fill": "dark-orange", "reverse": False,
                   "min": 0, "max": 1},
         "rowsFrame": {"layout": "auto"}, "showValue": "never", "legend": {"show": True}, "exemplars": {"color": RED},
-        "filterValues": {"le": -1}, "tooltip": {"mode": "single", "yHistogram": False, "showColorScale": True},
+        "filterValues": {"le": -1}, "tooltip": {"show": True, "mode": "single", "yHistogram": False, "showColorScale": True},
     }
     pie = {
         "pieType": "donut", "displayLabels": ["percent"], "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},

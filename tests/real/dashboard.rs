@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::servers::tool;
-use crate::watched::FAULT;
+use crate::watched::Watched;
 
 const FILE: &str = "configs/grafana/dwcp-anomaly-detection-dashboard.json";
 
@@ -26,17 +26,17 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 }
 
 /// A variable that a person would find chosen: all its values, as Grafana writes them into a regular expression.
-fn values(dashboard: &Value, variable: &str, chosen: &[(String, String)]) -> Vec<String> {
+fn values(watched: &Watched, dashboard: &Value, variable: &str, chosen: &[(String, String)]) -> Vec<String> {
     let of = list(&dashboard["templating"], "list").find(|of| of["name"] == variable).unwrap();
     if of["type"] == "custom" {
         return vec![text(&of["current"], "value").to_owned()];
     }
-    let query = filled(text(&of["query"], "query"), chosen);
+    let query = filled(watched, text(&of["query"], "query"), chosen);
     let (selector, label) = query
         .strip_prefix("label_values(")
         .and_then(|rest| rest.strip_suffix(')')?.rsplit_once(", "))
         .unwrap_or_else(|| panic!("{variable}: {query}"));
-    let found = FAULT.ask(selector, true).unwrap();
+    let found = watched.ask(selector, true).unwrap();
     let values: BTreeSet<String> =
         found.iter().map(|series| text(&series["metric"], label).to_owned()).collect();
     assert!(!values.is_empty(), "${variable} has no value: {query}");
@@ -44,8 +44,8 @@ fn values(dashboard: &Value, variable: &str, chosen: &[(String, String)]) -> Vec
 }
 
 /// `text` with its variables, and those that Grafana knows by itself, filled in.
-fn filled(text: &str, chosen: &[(String, String)]) -> String {
-    let (from, to) = FAULT.during;
+fn filled(watched: &Watched, text: &str, chosen: &[(String, String)]) -> String {
+    let (from, to) = watched.during;
     let built_in = [
         ("__rate_interval".to_owned(), "4s".to_owned()),
         ("__range".to_owned(), format!("{}s", (to - from) as u64)),
@@ -58,19 +58,19 @@ fn filled(text: &str, chosen: &[(String, String)]) -> String {
 }
 
 /// What a person would find chosen, but for the metric.
-fn chosen(dashboard: &Value) -> Vec<(String, String)> {
+fn chosen(watched: &Watched, dashboard: &Value) -> Vec<(String, String)> {
     let mut chosen = Vec::new();
     for variable in ["job", "instance", "threshold", "page"] {
-        let values = values(dashboard, variable, &chosen);
+        let values = values(watched, dashboard, variable, &chosen);
         chosen.push((variable.to_owned(), values.join("|")));
     }
     chosen
 }
 
 /// What is wrong with the answer to a query, if anything is.
-fn fault(expr: &str, over_time: bool) -> Option<String> {
+fn fault(watched: &Watched, expr: &str, over_time: bool) -> Option<String> {
     assert!(!expr.contains('$'), "a variable is left in {expr}");
-    let found = match FAULT.ask(expr, over_time) {
+    let found = match watched.ask(expr, over_time) {
         Ok(found) => found,
         Err(error) => return Some(error),
     };
@@ -80,11 +80,11 @@ fn fault(expr: &str, over_time: bool) -> Option<String> {
     (!samples.into_iter().any(is_number)).then(|| format!("nothing in {expr}"))
 }
 
-#[test]
-fn every_query_of_every_panel_has_data_after_a_fault() {
+/// Every query of every panel has data after a fault.
+pub fn every_query_has_data(watched: &Watched) {
     let dashboard = dashboard();
-    let mut chosen = chosen(&dashboard);
-    let metrics = values(&dashboard, "metric", &chosen);
+    let mut chosen = chosen(watched, &dashboard);
+    let metrics = values(watched, &dashboard, "metric", &chosen);
     assert_eq!(metrics, ["heat", "load", "queue"]);
     let (mut faults, mut asked, mut repeats) = (Vec::new(), 0, false);
     for panel in list(&dashboard, "panels") {
@@ -97,7 +97,7 @@ fn every_query_of_every_panel_has_data_after_a_fault() {
             chosen.push(("metric".to_owned(), metric));
             for target in list(panel, "targets") {
                 let over_time = target["instant"] != true;
-                let found = fault(&filled(text(target, "expr"), &chosen), over_time);
+                let found = fault(watched, &filled(watched, text(target, "expr"), &chosen), over_time);
                 faults.extend(found.map(|fault| format!("{}: {fault}", text(panel, "title"))));
                 asked += 1;
             }
@@ -106,7 +106,7 @@ fn every_query_of_every_panel_has_data_after_a_fault() {
     }
     chosen.push(("metric".to_owned(), metrics.join("|")));
     for annotation in list(&dashboard["annotations"], "list").filter(|a| a["expr"].is_string()) {
-        faults.extend(fault(&filled(text(annotation, "expr"), &chosen), true));
+        faults.extend(fault(watched, &filled(watched, text(annotation, "expr"), &chosen), true));
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
     assert!(asked > 40, "{asked}");
@@ -121,6 +121,13 @@ fn the_dashboard_is_what_its_script_writes() {
     assert_eq!(status, 0, "{said}");
     let written = std::fs::read_to_string(path(FILE)).unwrap();
     assert!(said == written, "run python3 configs/grafana/dashboard.py");
+}
+
+#[test]
+fn nothing_in_the_dashboard_is_unknown_to_grafanas_own_schema() {
+    let python = path("target/python/bin/python");
+    let (status, said) = tool(&python, &[&path("tests/real/dashboard_schema.py"), &path(FILE)], "");
+    assert_eq!(status, 0, "{said}");
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! A Prometheus with the shipped rules that has scraped a sidecar through a fault.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::dashboard;
 use crate::recorded::{SIGNALS, csv_every, normal};
+use crate::rules;
 use crate::servers::{
     Server, alertmanager, prometheus_with, sidecar, tool, unix_now, value, wait_for, wait_until_all_vote,
 };
@@ -25,8 +27,14 @@ pub struct Watched {
     _models: tempfile::TempDir,
 }
 
-/// One fault is enough for all who want to look at it.
-pub static FAULT: LazyLock<Watched> = LazyLock::new(watch);
+/// One fault is enough for all who look at it, so they do within one test.
+#[test]
+fn after_a_fault_every_rule_and_every_panel_has_data() {
+    let watched = watch();
+    rules::no_rule_is_empty(&watched);
+    rules::the_incident_is_told_with_its_figures_and_its_runbook(&watched);
+    dashboard::every_query_has_data(&watched);
+}
 
 fn watch() -> Watched {
     let (exporter, fault) = exporter();
@@ -57,7 +65,7 @@ fn watch() -> Watched {
     ));
     wait_until_all_vote(&sidecar);
     let page = || sidecar.get("/metrics").unwrap_or_default();
-    wait_for("a drift index, which takes 100 values", Duration::from_mins(1), || {
+    wait_for("a drift index, which takes 100 values", Duration::from_mins(2), || {
         value(&page(), "dwcp_signal_drift_index", &["heat"]).is_some()
     });
     fault.store(60, Ordering::Relaxed);
