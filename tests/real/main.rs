@@ -3,6 +3,8 @@
 #![allow(unreachable_pub, dead_code, reason = "the servers are shared with the tests under load")]
 
 mod alerts;
+mod api;
+mod browser;
 mod history;
 mod host;
 mod page;
@@ -13,3 +15,4 @@ mod servers;
 mod synthetic;
 mod targets;
 mod training;
+mod web;
