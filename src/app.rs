@@ -6,6 +6,7 @@
 
 mod heart;
 mod past;
+mod settings;
 mod start;
 
 use std::sync::Arc;
@@ -17,13 +18,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Problems, Sources};
+use crate::config::{Config, Overlay, Problems, Sources};
 use crate::engine::snapshot::Snapshot;
 use crate::notify::alert::Identity;
 use crate::notify::alertmanager::Sender;
 use crate::scrape::{self, Job};
 use crate::series::Timestamp;
-use crate::serve::{self, Guard, ReloadRequest, Shared};
+use crate::serve::{self, Given, Guard, ReloadRequest, SettingsRequest, SettingsView, WebConfig};
 use crate::setting::http_client;
 use crate::telemetry::{self, Telemetry};
 use heart::Message;
@@ -37,6 +38,8 @@ pub struct Start {
     pub sources: Sources,
     /// What was read there; `None` to run degraded until it can be.
     pub config: Option<Config>,
+    /// What was set while an earlier process ran.
+    pub overlay: Overlay,
     /// Bound already, so that a test may bind port 0.
     pub listener: TcpListener,
     /// The host's name for loopback and embedded targets.
@@ -45,6 +48,8 @@ pub struct Start {
     pub external_url: String,
     /// Who may change anything.
     pub guard: Guard,
+    /// TLS, users and headers of the listener.
+    pub web: WebConfig,
     /// Target that the quick start has found.
     pub quick_target: Option<String>,
 }
@@ -61,12 +66,16 @@ pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
     let (show, snapshots) = watch::channel(Arc::new(Snapshot::default()));
     let (detect, asked) = mpsc::channel(16);
     let (reload, reloads) = mpsc::channel(4);
+    let (change_settings, changes) = mpsc::channel(4);
+    let (show_settings, settings) = watch::channel(Arc::default());
     // Retraining takes longer than keeping: a second set that waits is one too many already.
     let (keep, kept) = mpsc::channel(2);
     let port = start.listener.local_addr().map_err(|error| error.to_string())?.port();
     let mut app = App {
         telemetry: telemetry.clone(),
         sources: start.sources,
+        overlay: start.overlay,
+        settings: show_settings,
         host: start.host,
         port,
         external_url: start.external_url,
@@ -78,27 +87,27 @@ pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
         is_new: true,
     };
     let ready = Arc::new(AtomicBool::new(false));
-    let alertmanagers =
-        start.config.iter().flat_map(|c| c.alert.alertmanagers.iter().map(|a| a.url.clone())).collect();
-    let shared = Shared {
+    let given = Given {
         snapshot: snapshots,
         own: Arc::new(move || telemetry::write(&registry)),
         detect,
         reload,
+        change_settings,
+        settings,
         guard: Arc::new(start.guard),
+        web: Arc::new(start.web),
         ready: Arc::clone(&ready),
         started: Instant::now(),
-        alerting: Arc::new(alertmanagers),
     };
     let heart = heart::spawn(inbox, asked, messages.downgrade(), show, telemetry.clone(), keep)?;
     app.telemetry.reloaded(start.config.is_some(), unix_now());
     let serving = CancellationToken::new();
-    let server = tokio::spawn(serve::run(start.listener, shared, serving.clone()));
+    let server = tokio::spawn(serve::run(start.listener, given, serving.clone()));
     // The past of the targets may take seconds: alive at once, ready then.
     let is_loaded = start.config.is_some();
     app.take_up(start.config.unwrap_or_else(idle), &messages).await;
     ready.store(is_loaded, Ordering::Relaxed);
-    app.watch_config(reloads, kept, &messages, &ready, &stop).await;
+    app.watch_config(reloads, changes, kept, &messages, &ready, &stop).await;
     tracing::info!("stopping");
     app.end_scrapers().await;
     drop(messages);
@@ -116,6 +125,8 @@ fn idle() -> Config {
 struct App {
     telemetry: Telemetry,
     sources: Sources,
+    overlay: Overlay,
+    settings: watch::Sender<Arc<SettingsView>>,
     host: String,
     port: u16,
     external_url: String,
@@ -143,6 +154,7 @@ impl App {
         if let Some(url) = self.quick_target.as_ref().filter(|_| config.scrape.targets.is_empty()) {
             config.scrape.targets.push(scrape::config::Target::new(url));
         }
+        self.show_settings(&config);
         let setup = start::setup(&config, &self.host, self.port);
         start::announce(&config, &setup, &self.external_url);
         let wanted = start::wanted(&setup);
@@ -269,6 +281,7 @@ impl App {
     async fn watch_config(
         &mut self,
         mut reloads: mpsc::Receiver<ReloadRequest>,
+        mut changes: mpsc::Receiver<SettingsRequest>,
         mut kept: mpsc::Receiver<heart::Kept>,
         messages: &mpsc::Sender<Message>,
         ready: &AtomicBool,
@@ -282,6 +295,11 @@ impl App {
                 () = stop.cancelled() => return,
                 Some(reply) = reloads.recv() => (Some(reply), "asked for"),
                 () = hangup.recv() => (None, "SIGHUP"),
+                Some(SettingsRequest { change, reply }) = changes.recv() => {
+                    // Whoever asked may have left.
+                    let _ = reply.send(self.change_settings(change, messages).await);
+                    continue;
+                }
                 Some(kept) = kept.recv() => {
                     self.models.iter_mut().for_each(|models| models.keep(&kept));
                     continue;
@@ -315,11 +333,12 @@ impl App {
     }
 
     async fn reload(&mut self, reason: &str, messages: &mpsc::Sender<Message>) -> Result<(), Problems> {
-        let outcome = self.sources.load();
+        let outcome = self.sources.load_whole(&self.overlay);
         self.telemetry.reloaded(outcome.is_ok(), unix_now());
         match outcome {
-            Ok(config) => {
+            Ok((config, overlay)) => {
                 tracing::info!(reason, "configuration reloaded");
+                self.overlay = overlay;
                 self.take_up(config, messages).await;
                 Ok(())
             }

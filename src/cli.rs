@@ -58,6 +58,9 @@ struct Run {
     /// Address to listen on.
     #[arg(long = "web.listen-address", default_value = "127.0.0.1:10091")]
     listen_address: String,
+    /// TLS, users and headers of the listener, in the format of Prometheus' exporter-toolkit; read again when it changes.
+    #[arg(long = "web.config.file")]
+    web_config_file: Option<PathBuf>,
     /// URL under which people reach this sidecar; http://HOSTNAME:PORT by default.
     #[arg(long = "web.external-url")]
     external_url: Option<String>,

@@ -154,6 +154,15 @@ pub struct Judgement<'a> {
     pub firing: Option<Severity>,
 }
 
+/// Why a question has no answer, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unanswerable {
+    /// It does not say what is meant, or names what is not there.
+    Unclear(String),
+    /// Nothing is known yet.
+    NotYet(String),
+}
+
 /// Ended incidents remembered, at most, and for how long.
 const MOST_ENDED: usize = 1000;
 const REMEMBERED: Duration = Duration::from_hours(24);
@@ -300,7 +309,7 @@ impl Engine {
         &self,
         instance: Option<&str>,
         values: Option<&HashMap<String, f64>>,
-    ) -> Result<Detection, String> {
+    ) -> Result<Detection, Unanswerable> {
         let is_meant = |t: &&Target| instance.is_none_or(|i| t.setup().labels.get("instance") == Some(i));
         let mut meant = self.targets.iter().filter(is_meant);
         let names = || {
@@ -312,8 +321,14 @@ impl Engine {
         };
         match (meant.next(), meant.next()) {
             (Some(target), None) => target.detect(&self.setup, values),
-            (Some(_), Some(_)) => Err(format!("several targets: say which by target=, one of {}", names())),
-            (None, _) => Err(format!("no such target; there are: {}", names())),
+            (Some(_), Some(_)) => Err(Unanswerable::Unclear(format!(
+                "several targets: say which by target=, one of {}",
+                names()
+            ))),
+            (None, _) if self.targets.is_empty() => {
+                Err(Unanswerable::NotYet("nothing is watched: configure scrape.targets".to_owned()))
+            }
+            (None, _) => Err(Unanswerable::Unclear(format!("no such target; there are: {}", names()))),
         }
     }
 

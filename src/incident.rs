@@ -3,8 +3,11 @@
 pub mod config;
 pub mod machine;
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
+use crate::detect::evidence::Explanation;
 use crate::detect::verdict::{Assessment, Detector, Severity};
 use crate::series::{Labels, Timestamp};
 
@@ -81,6 +84,8 @@ pub struct Incident {
     pub worst: Assessment,
     /// Names of the target's other metrics that were anomalous beside it.
     pub also: Vec<String>,
+    /// What the vote at its worst check rested on.
+    pub explanation: Option<Arc<Explanation>>,
 }
 
 impl Incident {

@@ -18,7 +18,7 @@ const MAY_IMPORT: [(&str, &[&str]); 22] = [
     ("probe", &["series", "setting", "exposition"]),
     ("hostmetrics", &["exposition", "series"]),
     ("notify", &["series", "setting", "detect", "incident", "engine"]),
-    ("serve", &["series", "setting", "detect", "incident", "engine"]),
+    ("serve", &["series", "setting", "signal", "detect", "incident", "engine"]),
     ("dataset", &["series"]),
     ("model_store", &["series", "setting"]),
     ("history", &["series", "setting"]),

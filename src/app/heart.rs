@@ -10,7 +10,7 @@ use crate::detect::fits::{Model, Task};
 use crate::detect::model_set::ModelSet;
 use crate::detect::shadow::{FAULTS, Retrained};
 use crate::engine::snapshot::Snapshot;
-use crate::engine::{Change, Engine, Event, Fit, Health, Memories, Setup, Step};
+use crate::engine::{Change, Engine, Event, Fit, Health, Memories, Setup, Step, Unanswerable};
 use crate::incident::State;
 use crate::scrape::Scraped;
 use crate::series::{Batch, Labels};
@@ -330,7 +330,7 @@ impl Beating {
         let values: Option<&HashMap<String, f64>> = request.values.as_ref();
         let answer = match &self.engine {
             Some(engine) => engine.detect(request.target.as_deref(), values),
-            None => Err("no configuration is loaded".to_owned()),
+            None => Err(Unanswerable::NotYet("no configuration is loaded".to_owned())),
         };
         // Whoever asked may have left.
         let _ = request.reply.send(answer);

@@ -249,6 +249,21 @@ impl Pace {
         self.tracks[metric].esd.season()
     }
 
+    /// Values or rows that a part compares a metric with, or looks at: at most so many, fewer while they gather.
+    pub(super) fn window_of(&self, part: Part, metric: usize) -> usize {
+        let track = &self.tracks[metric];
+        match part {
+            Part::Isolation => 1,
+            Part::Windows => self.course.len().min(windows::MOST_ROWS) + 1,
+            Part::Lstm => self.cut.steps,
+            Part::ZShort => track.z.len().min((self.cut.window as f64 * SHORT) as usize),
+            Part::Z => track.z.len(),
+            Part::ZLong => (self.cut.window as f64 * LONG) as usize,
+            Part::ZStep => (self.cut.window as f64 * STEP) as usize,
+            Part::Esd => track.esd.len(),
+        }
+    }
+
     /// Values a metric's baseline rests on, of the metric that has most.
     pub(super) fn values(&self) -> usize {
         self.tracks.iter().map(|track| track.z.len()).max().unwrap_or(0)

@@ -4,6 +4,7 @@
 //! as far as it was normal. Models that need a fit ask for it by [`Panel::due`]; the fit runs elsewhere and comes
 //! back by [`Panel::install`].
 
+mod explaining;
 mod fitting;
 mod lesson;
 mod opinion;
@@ -195,12 +196,7 @@ impl Panel {
         self.look(at, values, work);
         self.surprise(work);
         let kappa = self.budget.kappa();
-        let knobs = Knobs {
-            weights: self.settings.weights,
-            zscore_threshold: self.settings.zscore_threshold,
-            contamination: self.settings.contamination,
-        };
-        let mut verdict = self.vote(work, kappa, &knobs);
+        let mut verdict = self.vote(work, kappa, &self.knobs());
         let canonical = self.vote(work, kappa, &CANONICAL);
         for (metric, canonical) in verdict.metrics.iter_mut().zip(&canonical.metrics) {
             metric.flagged = flagged(canonical.assessment.as_ref());

@@ -71,6 +71,16 @@ impl SeasonalEsd {
         Some(Expectation { expected, ..spread }.floored(1e-3 * expected.abs()))
     }
 
+    /// Values held.
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether no value is held.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
     fn seasonal(&self, at: Timestamp) -> f64 {
         self.season.as_ref().map_or(0.0, |season| season.at(at))
     }

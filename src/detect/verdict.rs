@@ -94,7 +94,7 @@ impl Assessment {
 pub const VOTE: f64 = 0.5;
 
 /// Where a metric is expected to be.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Band {
     /// The value expected.
     pub expected: f64,

@@ -4,6 +4,7 @@ mod recall;
 mod show;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::rule::Rule;
@@ -280,9 +281,12 @@ impl Target {
         for slot in 0..self.slots.len() {
             let check = Check { at, reading: self.reading(slot, setup) };
             let Slot { machine, labels, .. } = &mut self.slots[slot];
-            if let Some((transition, ended)) =
-                machine.step(&check, &setup.persistence, (&self.setup.labels, labels))
-            {
+            let moved = machine.step(&check, &setup.persistence, (&self.setup.labels, labels));
+            if check.reading.is_some_and(|reading| machine.is_worst(&reading.assessment)) {
+                let explanation = self.panel.explain(at, slot, &self.work, &self.verdict);
+                machine.explain(Arc::new(explanation));
+            }
+            if let Some((transition, ended)) = moved {
                 changes.push(self.change(slot, transition, ended));
             }
         }

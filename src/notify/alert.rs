@@ -203,6 +203,7 @@ mod tests {
                 deviation_sigma: 38.0,
             },
             also: vec!["memory_usage".to_owned()],
+            explanation: None,
         }
     }
 

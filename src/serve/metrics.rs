@@ -3,6 +3,7 @@
 //! Our own come from prometheus-client, which writes OpenMetrics only; for the text format 0.0.4 its lines are turned.
 //! No data means that a series is absent, never its last value.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
@@ -93,15 +94,10 @@ impl Page {
         self.text.push_str(name);
         let mut comma = '{';
         for (name, value) in labels {
-            let _ = write!(self.text, "{comma}{name}=\"");
-            for c in value.chars() {
-                match c {
-                    '\\' => self.text.push_str("\\\\"),
-                    '"' => self.text.push_str("\\\""),
-                    '\n' => self.text.push_str("\\n"),
-                    c => self.text.push(c),
-                }
-            }
+            self.text.push(comma);
+            self.text.push_str(name);
+            self.text.push_str("=\"");
+            escape_into(value, &mut self.text);
             self.text.push('"');
             comma = ',';
         }
@@ -165,6 +161,21 @@ impl Page {
             }
         }
     }
+}
+
+/// A label's value; most need no escape, and go in at once.
+fn escape_into(value: &str, text: &mut String) {
+    let mut rest = value;
+    while let Some(at) = memchr::memchr3(b'\\', b'"', b'\n', rest.as_bytes()) {
+        text.push_str(&rest[..at]);
+        text.push_str(match rest.as_bytes()[at] {
+            b'\\' => "\\\\",
+            b'"' => "\\\"",
+            _ => "\\n",
+        });
+        rest = &rest[at + 1..];
+    }
+    text.push_str(rest);
 }
 
 fn targets(page: &mut Page, snapshot: &Snapshot) {
@@ -294,7 +305,7 @@ fn incidents(page: &mut Page, snapshot: &Snapshot) {
         "counter",
         "Incidents, once for each detector that voted and once for the ensemble.",
     );
-    for (target, metric, severity, model, count) in counts(snapshot) {
+    for ((target, metric, severity, model), count) in counts(snapshot) {
         let more = [("severity", severity.name()), ("model_type", model)];
         page.sample(
             "dwcp_anomalies_detected_total",
@@ -304,27 +315,23 @@ fn incidents(page: &mut Page, snapshot: &Snapshot) {
     }
 }
 
+/// Incidents by target, metric, severity and model.
+type Counts<'a> = BTreeMap<(&'a Labels, &'a Labels, Severity, &'static str), u64>;
+
 /// The ensemble's counts begin at 0, so that `increase()` sees the first incident; the detectors' when they first vote.
-fn counts(snapshot: &Snapshot) -> Vec<(&Labels, &Labels, Severity, &'static str, u64)> {
-    let mut counts = Vec::new();
+fn counts(snapshot: &Snapshot) -> Counts<'_> {
+    let mut counts = Counts::new();
     for target in &snapshot.targets {
         for metric in &target.metrics {
             for severity in Severity::ALL {
-                counts.push((&target.labels, &metric.labels, severity, "ensemble", 0));
+                counts.insert((&target.labels, &metric.labels, severity, "ensemble"), 0);
             }
         }
     }
     for (key, count) in snapshot.opened.iter() {
         let model = key.detector.map_or("ensemble", Detector::name);
-        let begun = counts
-            .iter_mut()
-            .find(|c| (c.0, c.1, c.2, c.3) == (&key.target, &key.metric, key.severity, model));
-        match begun {
-            Some(begun) => begun.4 = *count,
-            None => counts.push((&key.target, &key.metric, key.severity, model, *count)),
-        }
+        counts.insert((&key.target, &key.metric, key.severity, model), *count);
     }
-    counts.sort();
     counts
 }
 
@@ -365,6 +372,15 @@ mod tests {
             ("application/openmetrics-text;q=0.3,text/plain;q=0.9", Format::Text),
         ] {
             assert_eq!(negotiate(accept), format, "{accept}");
+        }
+    }
+
+    #[test]
+    fn a_labels_value_is_escaped_where_it_must_be() {
+        for (value, expect) in [("a", "a"), ("", ""), ("a\\b\"c\nd", "a\\\\b\\\"c\\nd"), ("ü\"", "ü\\\"")] {
+            let mut text = String::new();
+            escape_into(value, &mut text);
+            assert_eq!(text, expect);
         }
     }
 

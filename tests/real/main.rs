@@ -3,6 +3,8 @@
 #![allow(unreachable_pub, dead_code, reason = "the servers are shared with the tests under load")]
 
 mod alerts;
+mod api;
+mod browser;
 mod dashboard;
 mod deployment;
 mod history;
@@ -17,3 +19,4 @@ mod synthetic;
 mod targets;
 mod training;
 mod watched;
+mod web;

@@ -160,17 +160,22 @@ pub fn alertmanager_at(port: u16) -> Server {
 
 /// The sidecar itself, with a configuration.
 pub fn sidecar(config: &str) -> Server {
+    sidecar_with(config, &[]).ready("/-/ready")
+}
+
+/// The same with further flags; it may not be ready yet.
+pub fn sidecar_with(config: &str, flags: &[String]) -> Server {
     let (port, directory) = (free_port(), directory());
     let file = directory.path().join("config.yaml");
     std::fs::write(&file, config).unwrap();
-    let arguments = [
+    let mut arguments = vec![
         "run".to_owned(),
         format!("--config.file={}", file.display()),
         format!("--web.listen-address=127.0.0.1:{port}"),
         "--instance=here".to_owned(),
     ];
+    arguments.extend_from_slice(flags);
     start(env!("CARGO_BIN_EXE_dwcp-anomaly"), "nothing: build it", &arguments, directory, port)
-        .ready("/-/ready")
 }
 
 /// Load on this machine until it is dropped.
