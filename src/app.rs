@@ -5,19 +5,22 @@
 //! server are told to stop; the rest ends when its channel closes.
 
 mod heart;
+mod keeper;
 mod past;
 mod start;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Problems, Sources};
+use crate::engine::Setup;
 use crate::engine::snapshot::Snapshot;
 use crate::notify::alert::Identity;
 use crate::notify::alertmanager::Sender;
@@ -25,8 +28,10 @@ use crate::scrape::{self, Job};
 use crate::series::Timestamp;
 use crate::serve::{self, Guard, ReloadRequest, Shared};
 use crate::setting::http_client;
+use crate::state::{Directory, Error, Loaded};
 use crate::telemetry::{self, Telemetry};
-use heart::Message;
+use heart::{Message, Restore};
+use keeper::Keeper;
 use past::Models;
 
 pub use start::{NODE_EXPORTER, Quick, find_target, in_container, setup};
@@ -75,8 +80,12 @@ pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
         running: None,
         seen: None,
         models: None,
+        storage: None,
         is_new: true,
     };
+    if let Some(config) = &start.config {
+        app.open_storage(config).await?;
+    }
     let ready = Arc::new(AtomicBool::new(false));
     let alertmanagers =
         start.config.iter().flat_map(|c| c.alert.alertmanagers.iter().map(|a| a.url.clone())).collect();
@@ -125,8 +134,16 @@ struct App {
     /// The file's content when it was last read.
     seen: Option<Vec<u8>>,
     models: Option<Models>,
+    /// What is kept where; `None` until a configuration has told.
+    storage: Option<Storage>,
     /// Nothing has been judged yet.
     is_new: bool,
+}
+
+/// Where the state is kept, and what was found there until it is restored.
+struct Storage {
+    path: String,
+    found: Option<(Arc<Directory>, Loaded)>,
 }
 
 /// The tasks of one configuration.
@@ -153,8 +170,9 @@ impl App {
         let (pending, told): (Vec<_>, Vec<_>) = labels.iter().map(|_| watch::channel(false)).unzip();
         // The channel outlives this call, so the engine always hears of it.
         let _ = messages.send(Message::Reconfigure(Box::new(setup), pending)).await;
-        if std::mem::take(&mut self.is_new) {
-            past::recall(&config, &known, Timestamp::from_seconds(unix_now() as f64), messages).await;
+        // Without a configuration there is nothing to begin with.
+        if self.storage.is_some() && std::mem::take(&mut self.is_new) {
+            self.begin(&config, known.clone(), messages).await;
         }
         self.models.insert(Models::new(&config, known.targets.len() == 1)).look(messages).await;
         let mut running = Running {
@@ -169,6 +187,56 @@ impl App {
         Self::start_prober(&config, &wanted, messages, &mut running);
         self.start_senders(&config, &mut running);
         self.running = Some(running);
+    }
+
+    /// Begins with what is known from before: of the last run, and of targets that had none from a Prometheus.
+    async fn begin(&mut self, config: &Config, mut setup: Setup, messages: &mpsc::Sender<Message>) {
+        let found =
+            self.storage.as_mut().and_then(|storage| Some((storage.path.clone(), storage.found.take()?)));
+        if let Some((path, (directory, loaded))) = found {
+            match Keeper::start(directory, Path::new(&path), &self.telemetry) {
+                Ok(keeper) => {
+                    let (reply, restored) = oneshot::channel();
+                    let restore = Restore { loaded, keeper, restored: reply };
+                    // The channel outlives this call.
+                    let _ = messages.send(Message::Restore(Box::new(restore))).await;
+                    let known = restored.await.unwrap_or_default();
+                    setup.targets.retain(|target| !known.contains(&target.labels));
+                }
+                Err(error) => tracing::error!(path, %error, "the state is kept in memory only"),
+            }
+        }
+        past::recall(config, &setup, Timestamp::from_seconds(unix_now() as f64), messages).await;
+    }
+
+    /// Takes the directory that the first configuration names, for as long as the process runs. One that cannot be written
+    /// is said and done without; that of another process is an error.
+    async fn open_storage(&mut self, config: &Config) -> Result<(), String> {
+        let path = config.storage.path.clone();
+        if let Some(storage) = &self.storage {
+            if storage.path != path {
+                tracing::warn!(
+                    configured = path,
+                    used = storage.path,
+                    "storage.path takes effect at the next start"
+                );
+            }
+            return Ok(());
+        }
+        let found = if path.is_empty() { None } else { self.found(path.clone()).await? };
+        self.storage = Some(Storage { path, found });
+        Ok(())
+    }
+
+    async fn found(&self, path: String) -> Result<Option<(Arc<Directory>, Loaded)>, String> {
+        let telemetry = self.telemetry.clone();
+        match tokio::task::spawn_blocking(move || keeper::open(Path::new(&path), &telemetry)).await {
+            Ok(Ok(found)) => return Ok(Some(found)),
+            Ok(Err(error @ Error::Busy { .. })) => return Err(error.to_string()),
+            Ok(Err(error)) => tracing::error!(%error, "the state is kept in memory only"),
+            Err(_) => tracing::error!("reading the state panicked; starting without. Please report it"),
+        }
+        Ok(None)
     }
 
     fn start_scrapers(
@@ -319,6 +387,10 @@ impl App {
         match outcome {
             Ok(config) => {
                 tracing::info!(reason, "configuration reloaded");
+                if let Err(error) = self.open_storage(&config).await {
+                    tracing::error!(error, "the state is kept in memory only");
+                    self.storage = Some(Storage { path: config.storage.path.clone(), found: None });
+                }
                 self.take_up(config, messages).await;
                 Ok(())
             }

@@ -3,6 +3,7 @@
 //! Synchronous and deterministic: time comes with the events, fits run elsewhere and come back as events, and a fit
 //! asked for at one check takes effect thirty checks later, so that how long it took changes nothing.
 
+pub mod kept;
 mod rule;
 pub mod snapshot;
 mod target;
@@ -22,6 +23,7 @@ use crate::incident::{Incident, State};
 use crate::series::{Batch, Labels, Timestamp};
 use crate::signal::{Definition, Plan};
 use crate::window::Limits;
+use kept::{Incidents, KeptTarget, Restored};
 use snapshot::{Detection, IncidentKey, Snapshot};
 use target::{Kind, Target};
 
@@ -357,6 +359,44 @@ impl Engine {
         if let Some(target) = self.targets.get_mut(target) {
             *target = Target::new(target.setup().clone(), &self.setup);
         }
+    }
+
+    /// What is known of every target; shares the buffers.
+    pub fn keep(&mut self) -> Vec<KeptTarget> {
+        self.targets.iter_mut().map(|target| target.keep(&self.setup)).collect()
+    }
+
+    /// Every incident.
+    pub fn incidents(&self) -> Incidents {
+        Incidents {
+            at: self.now,
+            standing: self.targets.iter().flat_map(Target::standing).collect(),
+            ended: self.ended.iter().cloned().collect(),
+            opened: self.opened.iter().map(|(key, count)| (key.clone(), *count)).collect(),
+        }
+    }
+
+    /// Goes on with what was kept, before anything was judged; says how, for each target that is there.
+    pub fn restore(&mut self, kept: Vec<KeptTarget>, incidents: Incidents) -> Vec<(Labels, Restored)> {
+        let mut restored = Vec::new();
+        for kept in kept {
+            let target = self.targets.iter_mut().find(|target| target.setup().labels == kept.about.labels);
+            if let Some(target) = target {
+                restored.push((kept.about.labels.clone(), target.restore(kept, &self.setup)));
+            }
+        }
+        self.now = self.now.max(incidents.at);
+        self.opened = Arc::new(incidents.opened.into_iter().collect());
+        self.ended = incidents.ended.into();
+        for standing in incidents.standing {
+            let target = self.targets.iter_mut().find(|target| target.setup().labels == standing.target);
+            if !target.is_some_and(|target| target.stand(&standing, &self.setup)) {
+                self.ended.extend(target::ended(standing, self.now));
+            }
+        }
+        self.ended.make_contiguous().sort_by_key(|incident| std::cmp::Reverse(incident.ended_at));
+        self.ended.truncate(MOST_ENDED);
+        restored
     }
 
     /// Whether an incident of a target has begun and does not fire yet.

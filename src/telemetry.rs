@@ -22,6 +22,7 @@ pub struct Telemetry {
     scrape_failures: Family<Failed, Counter>,
     reload_successful: Gauge,
     reload_time: Gauge,
+    state: StateMetrics,
     /// Alerts by endpoint.
     pub alerts: Counters,
 }
@@ -30,6 +31,49 @@ pub struct Telemetry {
 struct Failed {
     instance: String,
     reason: &'static str,
+}
+
+/// How keeping the state goes.
+#[derive(Clone, Debug)]
+struct StateMetrics {
+    writes: Family<Wrote, Counter>,
+    written_at: Gauge,
+    pauses: Histogram,
+    damaged: Counter,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Wrote {
+    outcome: &'static str,
+}
+
+impl StateMetrics {
+    fn register(registry: &mut Registry) -> Self {
+        let pauses = [0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1];
+        let all = Self {
+            writes: Family::default(),
+            written_at: Gauge::default(),
+            pauses: Histogram::new(pauses),
+            damaged: Counter::default(),
+        };
+        registry.register("dwcp_state_writes", "Files of the state written, by outcome", all.writes.clone());
+        registry.register(
+            "dwcp_state_last_write_timestamp_seconds",
+            "When a file of the state was last written",
+            all.written_at.clone(),
+        );
+        registry.register(
+            "dwcp_state_pause_seconds",
+            "How long the engine paused to hand out its state",
+            all.pauses.clone(),
+        );
+        registry.register(
+            "dwcp_state_damaged_files",
+            "Files of the state set aside at the start",
+            all.damaged.clone(),
+        );
+        all
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -41,7 +85,9 @@ impl Telemetry {
     /// The metrics, and the registry that writes them.
     pub fn new() -> (Self, Registry) {
         let buckets = [0.000_5, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
+        let mut registry = Registry::default();
         let telemetry = Self {
+            state: StateMetrics::register(&mut registry),
             detection_latency: Histogram::new(buckets),
             scrape_failures: Family::default(),
             reload_successful: Gauge::default(),
@@ -50,7 +96,6 @@ impl Telemetry {
         };
         let build: Family<Build, Gauge> = Family::default();
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
-        let mut registry = Registry::default();
         let all = &telemetry;
         registry.register("dwcp_build_info", "The version that runs", build);
         registry.register(
@@ -95,6 +140,25 @@ impl Telemetry {
     /// A scrape of `instance` failed.
     pub fn scrape_failed(&self, instance: &str, reason: &'static str) {
         self.scrape_failures.get_or_create(&Failed { instance: instance.to_owned(), reason }).inc();
+    }
+
+    /// A file of the state was written at this Unix time, or could not be.
+    pub fn state_written(&self, at: Option<i64>) {
+        let outcome = if at.is_some() { "success" } else { "failure" };
+        self.state.writes.get_or_create(&Wrote { outcome }).inc();
+        if let Some(at) = at {
+            self.state.written_at.set(at);
+        }
+    }
+
+    /// The engine paused for so long to hand out its state.
+    pub fn state_paused(&self, pause: Duration) {
+        self.state.pauses.observe(pause.as_secs_f64());
+    }
+
+    /// A file of the state could not be read and was set aside.
+    pub fn state_damaged(&self) {
+        self.state.damaged.inc();
     }
 
     /// The configuration was read, with this outcome, at this Unix time.

@@ -35,6 +35,17 @@ pub struct Window {
     late: u64,
 }
 
+/// Some of a window's series at one moment, with the time axis that they share; without a copy.
+#[derive(Clone)]
+pub struct FrozenTable {
+    /// Whose times the rows are; `None` where the series brings its own.
+    pub origin: Option<Origin>,
+    /// One a column.
+    pub series: Vec<Labels>,
+    /// The samples.
+    pub rows: Frozen,
+}
+
 /// Whose times a table's rows are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Axis {
@@ -53,6 +64,45 @@ impl Window {
     /// An empty window.
     pub fn new(limits: Limits) -> Self {
         Self { limits, tables: Vec::new(), index: HashMap::new(), generation: 0, refused: 0, late: 0 }
+    }
+
+    /// A window that holds what another held, as far as `limits` allow.
+    pub fn thaw(limits: Limits, tables: &[FrozenTable]) -> Self {
+        let mut window = Self::new(limits);
+        for FrozenTable { origin, series, rows } in tables {
+            let room = limits.bytes.saturating_sub(window.bytes()) / Table::bytes_per_column(limits.samples);
+            // The time axis is a column too.
+            let fitting = room.saturating_sub(1).min(series.len());
+            if fitting == 0 {
+                continue;
+            }
+            window.tables.push((origin.map_or(Axis::Own, Axis::Shared), Table::new(limits.samples)));
+            let table = window.tables.len() - 1;
+            for labels in &series[..fitting] {
+                window.add(labels, table);
+            }
+            window.tables[table].1.refill(rows);
+        }
+        window
+    }
+
+    /// Shares everything held, without a copy; what is pushed while a share lives copies each buffer once.
+    pub fn freeze(&mut self) -> Vec<FrozenTable> {
+        let mut names: Vec<Vec<Option<Labels>>> = vec![Vec::new(); self.tables.len()];
+        for (labels, SeriesRef { table, column }) in &self.index {
+            let columns = &mut names[*table];
+            columns.resize(columns.len().max(column + 1), None);
+            columns[*column] = Some(labels.clone());
+        }
+        let freeze = |((axis, table), names): (&mut (Axis, Table), Vec<Option<Labels>>)| {
+            let name = |column: usize| names.get(column).cloned().flatten().unwrap_or_else(Labels::empty);
+            FrozenTable {
+                origin: if let Axis::Shared(origin) = axis { Some(*origin) } else { None },
+                series: table.held().map(name).collect(),
+                rows: table.freeze(),
+            }
+        };
+        self.tables.iter_mut().zip(names).map(freeze).collect()
     }
 
     /// Takes in one batch. Samples at or before the newest of their axis are dropped and counted as late.
@@ -299,6 +349,32 @@ mod tests {
         assert_eq!(window.refused(), 14);
         assert!(window.bytes() <= 4 * Table::bytes_per_column(100));
         assert_eq!(values(&window, "m0"), [(1, Some(1.0)), (2, Some(1.0))]);
+    }
+
+    #[test]
+    fn what_was_frozen_thaws_to_the_same_window() {
+        let stamped = |at| Sample { at: Some(Timestamp::from_millis(at)), ..sample("own", at as f64) };
+        let mut window = Window::new(LIMITS);
+        for at in 1..400 {
+            let some = (at % 3 > 0).then(|| sample("b", -at as f64));
+            let batch = [sample("a", at as f64), stamped(at - 1)].into_iter().chain(some);
+            window.push(&scrape(at, batch.collect()));
+        }
+        window.push(&Batch { origin: Origin::Probe, ..scrape(5, vec![sample("p", 1.0)]) });
+        let mut thawed = Window::thaw(LIMITS, &window.freeze());
+        for name in ["a", "b", "own", "p"] {
+            assert_eq!(values(&thawed, name), values(&window, name), "{name}");
+        }
+        for window in [&mut window, &mut thawed] {
+            window.push(&scrape(400, vec![sample("a", 0.0), stamped(400)]));
+        }
+        for name in ["a", "b", "own"] {
+            assert_eq!(values(&thawed, name), values(&window, name), "{name} after a further scrape");
+        }
+        let small = Limits { samples: 2, bytes: 2 * Table::bytes_per_column(2) };
+        let less = Window::thaw(small, &window.freeze());
+        assert_eq!(less.len(), 1, "what finds no room is left out");
+        assert!(less.bytes() <= small.bytes);
     }
 
     #[test]

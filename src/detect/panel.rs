@@ -5,12 +5,14 @@
 //! back by [`Panel::install`].
 
 mod fitting;
+mod learned;
 mod lesson;
 mod opinion;
 
 use std::time::Duration;
 
 use fitting::{Due, FIRST_FIT};
+pub use learned::{Learned, Models};
 pub use lesson::Lesson;
 use lesson::Rehearsal;
 pub use opinion::Work;
@@ -355,6 +357,12 @@ impl Panel {
     pub fn gap(&mut self) {
         self.paces.iter_mut().for_each(Pace::gap);
         self.budget.pass_over();
+    }
+
+    /// Wall time has stepped back: what was before is no shape to compare with, and no past either where it would lie ahead.
+    pub fn step_back(&mut self, at: Timestamp) {
+        self.gap();
+        self.memory.forget_after(at);
     }
 
     fn is_on(&self, detector: Detector) -> bool {

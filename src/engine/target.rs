@@ -1,10 +1,13 @@
 //! One target: its window, its signals, its panel, its incidents.
 
 mod recall;
+mod restore;
 mod show;
 
 use std::collections::VecDeque;
 use std::time::Duration;
+
+pub(super) use restore::ended;
 
 use super::rule::Rule;
 use super::{Change, Fit, Health, Judgement, Setup, TargetSetup, Teaching};
@@ -106,7 +109,7 @@ impl Target {
             let limits = self.window.limits();
             self.window = Window::new(limits);
             self.selections.iter_mut().for_each(|selections| *selections = Selections::default());
-            self.panel.gap();
+            self.panel.step_back(batch.at);
             self.last_tick = None;
         }
         self.window.push(batch);

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Incident, Reason};
 use crate::detect::verdict::{Assessment, Severity};
 use crate::series::{Labels, Timestamp};
@@ -36,7 +38,7 @@ pub struct Check {
 }
 
 /// What a check found.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reading {
     /// Whether the score is over the threshold that opens.
     pub opens: bool,
@@ -62,13 +64,14 @@ pub struct Transition {
 }
 
 /// Where one metric stands.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
     phase: Phase,
     last_data: Option<Timestamp>,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum Phase {
     #[default]
     Inactive,

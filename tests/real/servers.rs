@@ -50,6 +50,7 @@ fn start(
     let log = std::fs::File::create(directory.path().join("log")).unwrap();
     let child = Command::new(program)
         .args(arguments)
+        .current_dir(directory.path())
         .stdin(Stdio::null())
         .stdout(log.try_clone().unwrap())
         .stderr(log)

@@ -6,6 +6,7 @@
 mod driver;
 mod golden;
 mod host;
+mod kept;
 mod properties;
 mod trace;
 
