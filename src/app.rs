@@ -4,14 +4,16 @@
 //! notifiers. Fits run on a second thread and come back to the engine as events. At the end only the scrapers and the
 //! server are told to stop; the rest ends when its channel closes.
 
+mod ceiling;
 mod heart;
 mod keeper;
 mod past;
+mod rest;
 mod start;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::net::TcpListener;
@@ -61,6 +63,9 @@ const QUEUE: usize = 64;
 
 /// Runs until `stop`. Everything that was begun has ended when this returns.
 pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
+    // From here on SIGHUP is a wish, not the end.
+    let hangup = start::Hangup::new();
+    let seen = start.sources.file.as_ref().and_then(|file| std::fs::read(file).ok());
     let (telemetry, registry) = Telemetry::new();
     let (messages, inbox) = mpsc::channel(QUEUE);
     let (show, snapshots) = watch::channel(Arc::new(Snapshot::default()));
@@ -78,11 +83,13 @@ pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
         quick_target: start.quick_target,
         snapshots: snapshots.clone(),
         running: None,
-        seen: None,
+        seen,
         models: None,
         storage: None,
         is_new: true,
+        memory_limit: Arc::default(),
     };
+    tokio::spawn(ceiling::watch(Arc::clone(&app.memory_limit), messages.downgrade()));
     if let Some(config) = &start.config {
         app.open_storage(config).await?;
     }
@@ -107,7 +114,7 @@ pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
     let is_loaded = start.config.is_some();
     app.take_up(start.config.unwrap_or_else(idle), &messages).await;
     ready.store(is_loaded, Ordering::Relaxed);
-    app.watch_config(reloads, kept, &messages, &ready, &stop).await;
+    app.watch_config((reloads, hangup), kept, &messages, &ready, &stop).await;
     tracing::info!("stopping");
     app.end_scrapers().await;
     drop(messages);
@@ -138,6 +145,8 @@ struct App {
     storage: Option<Storage>,
     /// Nothing has been judged yet.
     is_new: bool,
+    /// Bytes; 0 for no limit.
+    memory_limit: Arc<AtomicU64>,
 }
 
 /// Where the state is kept, and what was found there until it is restored.
@@ -160,7 +169,11 @@ impl App {
         if let Some(url) = self.quick_target.as_ref().filter(|_| config.scrape.targets.is_empty()) {
             config.scrape.targets.push(scrape::config::Target::new(url));
         }
-        let setup = start::setup(&config, &self.host, self.port);
+        let mut setup = start::setup(&config, &self.host, self.port);
+        let limit = ceiling::limit(config.limits.memory.map(|limit| limit.0), Path::new("/")).unwrap_or(0);
+        self.telemetry.memory_limit(limit);
+        self.memory_limit.store(limit, Ordering::Relaxed);
+        ceiling::bound_windows(&mut setup, limit);
         start::announce(&config, &setup, &self.external_url);
         let wanted = start::wanted(&setup);
         self.end_scrapers().await;
@@ -181,7 +194,6 @@ impl App {
             stop_senders: CancellationToken::new(),
             senders: JoinSet::new(),
         };
-        self.seen = self.sources.file.as_ref().and_then(|file| std::fs::read(file).ok());
         let targets = labels.into_iter().zip(told).collect();
         Self::start_scrapers(&config, targets, &wanted, messages, &mut running);
         Self::start_prober(&config, &wanted, messages, &mut running);
@@ -335,7 +347,7 @@ impl App {
     /// Reloads when asked, when told by a signal, and when the file has changed; until `stop`.
     async fn watch_config(
         &mut self,
-        mut reloads: mpsc::Receiver<ReloadRequest>,
+        (mut reloads, mut hangup): (mpsc::Receiver<ReloadRequest>, start::Hangup),
         mut kept: mpsc::Receiver<heart::Kept>,
         messages: &mpsc::Sender<Message>,
         ready: &AtomicBool,
@@ -343,7 +355,6 @@ impl App {
     ) {
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut hangup = start::Hangup::new();
         loop {
             let (asked, reason) = tokio::select! {
                 () = stop.cancelled() => return,
@@ -382,6 +393,8 @@ impl App {
     }
 
     async fn reload(&mut self, reason: &str, messages: &mpsc::Sender<Message>) -> Result<(), Problems> {
+        // Before it is read: what is written meanwhile is seen at the next look.
+        self.has_changed();
         let outcome = self.sources.load();
         self.telemetry.reloaded(outcome.is_ok(), unix_now());
         match outcome {

@@ -5,6 +5,7 @@
 
 pub mod kept;
 mod rule;
+pub mod shed;
 pub mod snapshot;
 mod target;
 pub mod trial;
@@ -24,8 +25,9 @@ use crate::series::{Batch, Labels, Timestamp};
 use crate::signal::{Definition, Plan};
 use crate::window::Limits;
 use kept::{Incidents, KeptTarget, Restored};
+use shed::Shed;
 use snapshot::{Detection, IncidentKey, Snapshot};
-use target::{Kind, Target};
+use target::{Kind, STEP_BACK, Target};
 
 /// Everything the engine is told by the configuration.
 #[derive(Clone, Debug)]
@@ -159,6 +161,8 @@ pub struct Judgement<'a> {
 /// Ended incidents remembered, at most, and for how long.
 const MOST_ENDED: usize = 1000;
 const REMEMBERED: Duration = Duration::from_hours(24);
+/// Bytes that a window keeps however short memory is.
+const LEAST_WINDOW: usize = 1 << 20;
 
 /// The engine.
 pub struct Engine {
@@ -167,13 +171,22 @@ pub struct Engine {
     ended: VecDeque<Incident>,
     opened: Arc<HashMap<IncidentKey, u64>>,
     now: Timestamp,
+    /// What was last given up for memory, and how often the windows were halved.
+    shed: (Option<Shed>, u32),
 }
 
 impl Engine {
     /// An engine that has seen nothing.
     pub fn new(setup: Setup) -> Self {
         let targets = setup.targets.iter().map(|target| Target::new(target.clone(), &setup)).collect();
-        Self { setup, targets, ended: VecDeque::new(), opened: Arc::default(), now: Timestamp::default() }
+        Self {
+            setup,
+            targets,
+            ended: VecDeque::new(),
+            opened: Arc::default(),
+            now: Timestamp::default(),
+            shed: (None, 0),
+        }
     }
 
     /// Takes one step. An event of a target that is no longer there changes nothing.
@@ -203,7 +216,8 @@ impl Engine {
     }
 
     fn check(&mut self, index: usize, at: Timestamp, kind: Kind, step: &mut Step) {
-        self.now = self.now.max(at);
+        // Wall time that was set back far has restarted the windows as well.
+        self.now = if self.now.since(at) > STEP_BACK { at } else { self.now.max(at) };
         let Some(target) = self.targets.get_mut(index) else { return };
         let changes = target.check(at, kind, &self.setup);
         step.tasks.extend(target.due());
@@ -245,7 +259,9 @@ impl Engine {
     }
 
     /// Windows, baselines and incidents of targets and signals that stay are kept.
-    fn reconfigure(&mut self, setup: Setup, step: &mut Step) {
+    fn reconfigure(&mut self, mut setup: Setup, step: &mut Step) {
+        Shed::apply(self.shed.0, &mut setup);
+        setup.limits.bytes >>= self.shed.1;
         let mut before = std::mem::take(&mut self.targets);
         let mut targets = Vec::with_capacity(setup.targets.len());
         for wanted in &setup.targets {
@@ -258,7 +274,7 @@ impl Engine {
                 }
                 Some(mut target) => {
                     let mut fresh = Target::new(wanted.clone(), &setup);
-                    let changes = fresh.inherit(&mut target, &setup, self.now);
+                    let changes = fresh.inherit(&mut target, (&self.setup, &setup), self.now);
                     changes.into_iter().for_each(|change| self.remember(change, self.now, step));
                     fresh
                 }
@@ -364,6 +380,34 @@ impl Engine {
     /// What is known of every target; shares the buffers.
     pub fn keep(&mut self) -> Vec<KeptTarget> {
         self.targets.iter_mut().map(|target| target.keep(&self.setup)).collect()
+    }
+
+    /// Gives up the next thing, to take less memory; says which, if anything is left.
+    pub fn shed(&mut self) -> Option<Shed> {
+        let next = Shed::after(self.shed.0);
+        if next == Shed::Series && self.setup.limits.bytes < 2 * LEAST_WINDOW {
+            return None;
+        }
+        self.shed.0 = Some(next);
+        match next {
+            Shed::CoarseTiers => self.targets.iter_mut().for_each(Target::shed_tiers),
+            Shed::Lstm | Shed::ForestSize => {
+                Shed::apply(Some(next), &mut self.setup);
+                self.targets.iter_mut().for_each(|target| target.make_frugal(&self.setup, next));
+            }
+            Shed::Series => {
+                self.shed.1 += 1;
+                self.setup.limits.bytes /= 2;
+                let bytes = self.setup.limits.bytes;
+                self.targets.iter_mut().for_each(|target| target.shrink(bytes));
+            }
+        }
+        Some(next)
+    }
+
+    /// How much has been given up: 0 for nothing, 1 to 3 as in [`Shed`], and one more each time windows were halved.
+    pub fn shed_level(&self) -> u32 {
+        self.shed.0.map_or(0, |last| last as u32 + 1) + self.shed.1.saturating_sub(1)
     }
 
     /// Every incident.

@@ -31,6 +31,7 @@ use crate::engine::kept::{About, Incidents, KeptTarget};
 use crate::series::Labels;
 
 pub use file::Refusal;
+use file::Sections;
 
 const LOCK: &str = "lock";
 const INCIDENTS: &str = "incidents";
@@ -192,6 +193,13 @@ impl Directory {
         Ok((KeptTarget { about, window, past, learned }, damaged))
     }
 
+    /// A file of one section.
+    fn file(&self, section: &[u8]) -> Vec<u8> {
+        let mut sections = Sections::new(self.next());
+        sections.add(section);
+        sections.finish()
+    }
+
     fn next(&self) -> u64 {
         self.sequence.fetch_add(1, Ordering::Relaxed) + 1
     }
@@ -208,15 +216,18 @@ impl Directory {
             }
             None => (Vec::new(), Vec::new()),
         };
-        let mut sections = vec![serde_json::to_vec(&kept.about)?, learned, models.clone()];
+        let mut sections = Sections::new(self.next());
+        sections.add(&serde_json::to_vec(&kept.about)?);
+        sections.add(&learned);
+        sections.add(&models);
         for rows in std::iter::once(&kept.past.rows).chain(kept.past.tiers.tables()) {
-            sections.push(table::write(rows, &names).map_err(io::Error::other)?);
+            sections.write(|bytes| table::write(rows, &names, bytes)).map_err(io::Error::other)?;
         }
         for series in &kept.window {
-            sections.push(table::write_series(series).map_err(io::Error::other)?);
+            sections.write(|bytes| table::write_series(series, bytes)).map_err(io::Error::other)?;
         }
         let path = self.path.join(format!("{key}{STATE}"));
-        self.lock.replace(&path, &file::encode(self.next(), &sections))?;
+        self.lock.replace(&path, &sections.finish())?;
         self.remove(|name| {
             let others = name.strip_prefix(&key).and_then(|rest| rest.strip_prefix('-'));
             let current = models.first_chunk().map(|crc| models_name(&key, u32::from_le_bytes(*crc)));
@@ -239,7 +250,7 @@ impl Directory {
         let crc = crc32fast::hash(&bytes);
         let path = self.path.join(models_name(key, crc));
         if !path.exists() {
-            self.lock.replace(&path, &file::encode(self.next(), &[bytes]))?;
+            self.lock.replace(&path, &self.file(&bytes))?;
         }
         known.0.insert(labels.clone(), (models.clone(), crc));
         Ok(crc)
@@ -264,7 +275,7 @@ impl Directory {
     /// Writes the incidents into the hands of the system: it takes a fraction of a millisecond, and they outlive the
     /// process from here on.
     pub fn write_incidents(&self, incidents: &Incidents) -> io::Result<()> {
-        let bytes = file::encode(self.next(), &[serde_json::to_vec(incidents)?]);
+        let bytes = self.file(&serde_json::to_vec(incidents)?);
         self.lock.replace_quickly(&self.path.join(INCIDENTS), &bytes)
     }
 
@@ -275,7 +286,7 @@ impl Directory {
 
     /// Writes the incidents of a state, brought to the disk.
     pub fn write_settled(&self, incidents: &Incidents) -> io::Result<()> {
-        let bytes = file::encode(self.next(), &[serde_json::to_vec(incidents)?]);
+        let bytes = self.file(&serde_json::to_vec(incidents)?);
         self.lock.replace(&self.path.join(SETTLED), &bytes)
     }
 }

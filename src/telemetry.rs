@@ -23,6 +23,8 @@ pub struct Telemetry {
     reload_successful: Gauge,
     reload_time: Gauge,
     state: StateMetrics,
+    memory_limit: Gauge,
+    memory_shed: Gauge,
     /// Alerts by endpoint.
     pub alerts: Counters,
 }
@@ -88,6 +90,8 @@ impl Telemetry {
         let mut registry = Registry::default();
         let telemetry = Self {
             state: StateMetrics::register(&mut registry),
+            memory_limit: Gauge::default(),
+            memory_shed: Gauge::default(),
             detection_latency: Histogram::new(buckets),
             scrape_failures: Family::default(),
             reload_successful: Gauge::default(),
@@ -98,6 +102,16 @@ impl Telemetry {
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
         let all = &telemetry;
         registry.register("dwcp_build_info", "The version that runs", build);
+        registry.register(
+            "dwcp_memory_limit_bytes",
+            "What the process may take, 0 for no limit; from four fifths of it on something is given up",
+            all.memory_limit.clone(),
+        );
+        registry.register(
+            "dwcp_memory_shed_level",
+            "What was given up for memory: 1 coarse tiers, 2 LSTM, 3 forest size, 4 and up series",
+            all.memory_shed.clone(),
+        );
         registry.register(
             "dwcp_anomaly_detection_latency_seconds",
             "From the end of a scrape to the published verdict",
@@ -140,6 +154,16 @@ impl Telemetry {
     /// A scrape of `instance` failed.
     pub fn scrape_failed(&self, instance: &str, reason: &'static str) {
         self.scrape_failures.get_or_create(&Failed { instance: instance.to_owned(), reason }).inc();
+    }
+
+    /// The process may take so many bytes; 0 for no limit.
+    pub fn memory_limit(&self, bytes: u64) {
+        self.memory_limit.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// So much has been given up for memory.
+    pub fn memory_shed(&self, level: u32) {
+        self.memory_shed.set(level.into());
     }
 
     /// A file of the state was written at this Unix time, or could not be.

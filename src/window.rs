@@ -33,6 +33,8 @@ pub struct Window {
     generation: u64,
     refused: u64,
     late: u64,
+    /// Name of the largest family, once the window has been full.
+    crowded: Option<String>,
 }
 
 /// Some of a window's series at one moment, with the time axis that they share; without a copy.
@@ -63,7 +65,15 @@ pub struct SeriesRef {
 impl Window {
     /// An empty window.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, tables: Vec::new(), index: HashMap::new(), generation: 0, refused: 0, late: 0 }
+        Self {
+            limits,
+            tables: Vec::new(),
+            index: HashMap::new(),
+            generation: 0,
+            refused: 0,
+            late: 0,
+            crowded: None,
+        }
     }
 
     /// A window that holds what another held, as far as `limits` allow.
@@ -159,7 +169,7 @@ impl Window {
         if let Some(found) = self.index.get(labels) {
             return (found.table == table).then_some(*found);
         }
-        self.has_room(0).then(|| self.add(labels, table))
+        (self.has_room(0) || self.make_way(labels)).then(|| self.add(labels, table))
     }
 
     fn add_own(&mut self, labels: &Labels) -> Option<SeriesRef> {
@@ -176,6 +186,61 @@ impl Window {
         self.index.insert(labels.clone(), series);
         self.generation += 1;
         series
+    }
+
+    /// Series of each name.
+    fn families(&self) -> HashMap<&str, usize> {
+        let mut sizes = HashMap::new();
+        for labels in self.index.keys() {
+            *sizes.entry(labels.name()).or_default() += 1;
+        }
+        sizes
+    }
+
+    /// A full window gives up a series of its largest family for one of a family less than half as large: many series of one
+    /// name do not keep out the few of another.
+    fn make_way(&mut self, labels: &Labels) -> bool {
+        if self.crowded.as_deref() == Some(labels.name()) {
+            return false;
+        }
+        let sizes = self.families();
+        let Some((name, most)) = sizes.iter().max_by_key(|(_, size)| **size) else { return false };
+        if 2 * sizes.get(labels.name()).copied().unwrap_or_default() + 2 > *most {
+            return false;
+        }
+        let name = (*name).to_owned();
+        let Some(victim) = self.index.keys().filter(|labels| labels.name() == name).max().cloned() else {
+            return false;
+        };
+        if let Some(series) = self.index.remove(&victim) {
+            self.tables[series.table].1.drop_column(series.column);
+            self.generation += 1;
+        }
+        self.crowded = Some(name);
+        self.has_room(0)
+    }
+
+    /// Takes no more than `bytes` from here on. Series that have been silent for longest go first, then those of the
+    /// families with the most, so that what is rare stays.
+    pub fn shrink(&mut self, bytes: usize) {
+        self.limits.bytes = bytes;
+        let sizes = self.families();
+        let newest = self.newest();
+        let rank = |(labels, series): (&Labels, &SeriesRef)| {
+            let last = self.tables[series.table].1.column(series.column).last_present();
+            let is_silent = last < newest;
+            let size = sizes.get(labels.name()).copied().unwrap_or_default();
+            (if is_silent { last } else { newest }, std::cmp::Reverse(size), labels.clone())
+        };
+        let mut order: Vec<_> = self.index.iter().map(|entry| (rank(entry), *entry.1)).collect();
+        order.sort_by(|a, b| a.0.cmp(&b.0));
+        let each = Table::bytes_per_column(self.limits.samples);
+        let too_many = self.bytes().saturating_sub(bytes).div_ceil(each);
+        for ((_, _, labels), series) in order.into_iter().take(too_many) {
+            self.index.remove(&labels);
+            self.tables[series.table].1.drop_column(series.column);
+        }
+        self.generation += 1;
     }
 
     fn has_room(&self, beside: usize) -> bool {
@@ -349,6 +414,45 @@ mod tests {
         assert_eq!(window.refused(), 14);
         assert!(window.bytes() <= 4 * Table::bytes_per_column(100));
         assert_eq!(values(&window, "m0"), [(1, Some(1.0)), (2, Some(1.0))]);
+    }
+
+    #[test]
+    fn shrinking_gives_up_the_silent_first_then_the_many_and_keeps_the_rare() {
+        let mut window = Window::new(Limits { samples: 100, bytes: 1 << 20 });
+        window.push(&scrape(1, vec![sample("silent", 1.0)]));
+        let many = (0..20).map(|i| {
+            let labels = Labels::new([("__name__", "many".to_owned()), ("i", i.to_string())]);
+            Sample { labels, value: 1.0, at: None }
+        });
+        window.push(&scrape(2, many.chain([sample("rare", 7.0)]).collect()));
+        let each = Table::bytes_per_column(100);
+        window.shrink(22 * each);
+        let left = |window: &Window, name: &str| window.view().select(|l| l.name() == name).len();
+        assert_eq!((left(&window, "silent"), left(&window, "many"), left(&window, "rare")), (0, 20, 1));
+        window.shrink(5 * each);
+        assert_eq!((left(&window, "many"), left(&window, "rare")), (3, 1));
+        assert!(window.bytes() <= 5 * each);
+        assert_eq!(values(&window, "rare"), [(1, None), (2, Some(7.0))]);
+        window.push(&scrape(3, vec![sample("new", 1.0), sample("rare", 8.0)]));
+        assert_eq!(left(&window, "new"), 0, "it is full");
+    }
+
+    #[test]
+    fn many_series_of_one_name_do_not_keep_out_the_few_of_another() {
+        let mut window = Window::new(Limits { samples: 100, bytes: 12 * Table::bytes_per_column(100) });
+        let many = |i: usize| {
+            let labels = Labels::new([("__name__", "many".to_owned()), ("i", i.to_string())]);
+            Sample { labels, value: 1.0, at: None }
+        };
+        for at in 1..4 {
+            let rare = ["a", "b", "c"].map(|name| sample(name, at as f64));
+            window.push(&scrape(at, (0..50).map(many).chain(rare).collect()));
+        }
+        for name in ["a", "b", "c"] {
+            assert_eq!(values(&window, name), [(1, Some(1.0)), (2, Some(2.0)), (3, Some(3.0))]);
+        }
+        assert_eq!(window.len(), 11);
+        assert!(window.bytes() <= window.limits().bytes);
     }
 
     #[test]

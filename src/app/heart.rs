@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::keeper::{self, Keeper};
+use super::rest::Rest;
 use crate::detect::fits::{Model, Task};
 use crate::detect::model_set::ModelSet;
 use crate::detect::shadow::{FAULTS, Retrained};
@@ -38,6 +39,11 @@ pub(super) enum Message {
     Restore(Box<Restore>),
     /// It is time to keep everything.
     Keep,
+    /// Memory is short: so many bytes are used, and so many may be.
+    Shed {
+        used: u64,
+        limit: u64,
+    },
 }
 
 /// What a Prometheus remembers of a target: the newest rows, and five-minute means of a longer time.
@@ -186,30 +192,6 @@ pub(super) struct Kept {
     pub(super) is_better: bool,
 }
 
-/// Keeps a fit to a tenth of one core: a pod's share is often no more, and a quota once used up would stop the verdicts
-/// as well.
-struct Rest {
-    since: Instant,
-}
-
-/// Work on end, and the rest that follows it.
-const WORK: Duration = Duration::from_millis(5);
-const REST: u32 = 9;
-
-impl Rest {
-    fn new() -> Self {
-        Self { since: Instant::now() }
-    }
-
-    fn pause(&mut self) {
-        let worked = self.since.elapsed();
-        if worked >= WORK {
-            std::thread::sleep(worked.min(WORK * 4) * REST);
-            self.since = Instant::now();
-        }
-    }
-}
-
 struct Beating {
     engine: Option<Engine>,
     show: watch::Sender<Arc<Snapshot>>,
@@ -239,6 +221,7 @@ impl Beating {
             Message::Recall(recalled) => self.recall(*recalled),
             Message::Restore(restore) => self.restore(*restore),
             Message::Keep => self.keep(),
+            Message::Shed { used, limit } => self.shed(used, limit),
         }
     }
 
@@ -272,8 +255,33 @@ impl Beating {
     }
 
     fn keep(&mut self) {
-        if let (Some(keeper), Some(engine)) = (&self.keeper, &mut self.engine) {
+        if let (Some(keeper), Some(engine)) = (&mut self.keeper, &mut self.engine) {
             keeper.state(engine);
+        }
+    }
+
+    fn shed(&mut self, used: u64, limit: u64) {
+        let Some(engine) = &mut self.engine else { return };
+        let (used, limit) = (used >> 20, limit >> 20);
+        match engine.shed() {
+            Some(what) => {
+                self.telemetry.memory_shed(engine.shed_level());
+                tracing::warn!(
+                    used_mib = used,
+                    limit_mib = limit,
+                    what = what.name(),
+                    "memory is short: given up to stay below the limit (limits.memory, or that of the control group)"
+                );
+                self.publish();
+            }
+            None if self.damper.may_say("memory") => {
+                tracing::error!(
+                    used_mib = used,
+                    limit_mib = limit,
+                    "memory is short, and nothing is left to give up; raise the limit"
+                );
+            }
+            None => {}
         }
     }
 
@@ -359,7 +367,7 @@ impl Beating {
         let Some(engine) = &mut self.engine else { return };
         let Step { changes, tasks } = engine.step(event);
         changes.iter().for_each(log);
-        if let Some(keeper) = self.keeper.as_ref().filter(|_| !changes.is_empty()) {
+        if let Some(keeper) = self.keeper.as_mut().filter(|_| !changes.is_empty()) {
             keeper.transition(engine);
         }
         for task in tasks {

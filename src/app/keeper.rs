@@ -19,6 +19,8 @@ use crate::telemetry::log::Damper;
 
 /// How often everything is written: with the time that takes, no more than 30 s are ever lost.
 pub(super) const EVERY: Duration = Duration::from_secs(25);
+/// Nor is it written more often than this where incidents move.
+const SOON: Duration = Duration::from_secs(5);
 /// Repeated lines are said this often.
 const REPEAT: Duration = Duration::from_mins(5);
 
@@ -35,6 +37,8 @@ pub(super) struct Keeper {
     jobs: SyncSender<Job>,
     writer: JoinHandle<()>,
     reports: Reports,
+    /// When the last state was handed out.
+    last: Instant,
 }
 
 #[derive(Clone)]
@@ -84,11 +88,15 @@ impl Keeper {
         let writer = std::thread::Builder::new()
             .name("state".to_owned())
             .spawn(move || write(&shared, &inbox, &own))?;
-        Ok(Self { directory, jobs, writer, reports })
+        Ok(Self { directory, jobs, writer, reports, last: Instant::now() })
     }
 
-    /// An incident has moved: it is known to the system when this returns.
-    pub(super) fn transition(&self, engine: &Engine) {
+    /// An incident has moved: it is known to the system when this returns. What it is told from is kept soon, for an
+    /// incident goes on only beside what was normal before it.
+    pub(super) fn transition(&mut self, engine: &mut Engine) {
+        if self.last.elapsed() > SOON {
+            self.state(engine);
+        }
         let outcome = self.directory.write_incidents(&engine.incidents());
         if outcome.is_ok() {
             // While a state waits to be written, its incidents are brought to the disk with it.
@@ -98,8 +106,9 @@ impl Keeper {
     }
 
     /// Hands out everything there is to keep.
-    pub(super) fn state(&self, engine: &mut Engine) {
+    pub(super) fn state(&mut self, engine: &mut Engine) {
         let began = Instant::now();
+        self.last = began;
         let state = Job::State(engine.keep(), engine.incidents());
         self.reports.telemetry.state_paused(began.elapsed());
         if let Err(TrySendError::Full(_)) = self.jobs.try_send(state)

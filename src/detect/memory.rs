@@ -121,6 +121,13 @@ impl Memory {
         self.coarse.go_on(coarse, &tiers.coarse);
     }
 
+    /// Gives up the means; none are taken any more.
+    pub(super) fn shed_tiers(&mut self) {
+        for tier in [&mut self.fine, &mut self.coarse] {
+            (tier.table, tier.sums) = (Table::new(1), Vec::new());
+        }
+    }
+
     /// Wall time has stepped back: forgets what would lie after `at`.
     pub(super) fn forget_after(&mut self, at: Timestamp) {
         self.rows.forget_after(at);
@@ -161,8 +168,10 @@ impl Tier {
 
     fn go_on(&mut self, UnderWay { seen, start, sums }: UnderWay, means: &Frozen) {
         self.table.refill(means);
+        self.seen = seen;
+        // Of other metrics, the step under way is left out.
         if sums.len() == self.sums.len() {
-            (self.seen, self.start, self.sums) = (seen, start, sums);
+            (self.start, self.sums) = (start, sums);
         }
     }
 
@@ -199,6 +208,15 @@ pub struct Remembered {
     pub rows: Frozen,
     /// Five-minute and hourly means.
     pub tiers: Tiers,
+}
+
+impl Remembered {
+    /// Of other metrics: each is one of these, or has no past.
+    #[must_use]
+    pub fn arranged(&self, metrics: &[Option<usize>]) -> Self {
+        let tiers = self.tiers.tables().map(|tier| tier.arranged(metrics));
+        Self { rows: self.rows.arranged(metrics), tiers: Tiers::new(tiers) }
+    }
 }
 
 /// The tiers, shared.

@@ -116,6 +116,22 @@ impl Pace {
         self.normal.iter_mut().for_each(|normal| normal.forget(metric));
     }
 
+    /// Takes over what `before` knows of the metrics that `stays` names, each with its place there and here: what fitted
+    /// models say is of other metrics now, and left behind.
+    pub(super) fn inherit(&mut self, before: &mut Self, stays: &[(usize, usize)]) {
+        for (was, is) in stays {
+            std::mem::swap(&mut self.tracks[*is], &mut before.tracks[*was]);
+        }
+        for part in Part::ALL {
+            if !matches!(part, Part::Isolation | Part::Windows | Part::Lstm) {
+                let at = part.index();
+                self.normal[at].inherit(&mut before.normal[at], stays);
+            }
+        }
+        let cut = std::mem::replace(&mut self.cut, before.cut);
+        self.recut(cut);
+    }
+
     /// Goes on by other windows; what the old ones held is read into them.
     pub(super) fn recut(&mut self, cut: Cut) {
         let before = std::mem::replace(&mut self.cut, cut);

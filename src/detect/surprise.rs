@@ -83,6 +83,13 @@ impl Normal {
         self.vector.clone_from(&learned.vector);
     }
 
+    /// Takes over what `before` knows of the metrics that `stays` names, each with its place there and here.
+    pub(super) fn inherit(&mut self, before: &mut Self, stays: &[(usize, usize)]) {
+        for (was, is) in stays {
+            std::mem::swap(&mut self.metrics[*is], &mut before.metrics[*was]);
+        }
+    }
+
     fn courses(&self) -> Vec<Course> {
         self.metrics.iter().chain([&self.together, &self.vector]).map(Calibration::course).collect()
     }

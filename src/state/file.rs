@@ -1,7 +1,7 @@
 //! Sections of bytes in one file.
 //!
 //! ```text
-//! DWCPSTAT  format u32  CRC-32 of all that follows  sequence u64  sections u32  length u64 of each  the sections
+//! DWCPSTAT  format u32  CRC-32 of all that follows  sequence u64  then for each section: length u64  the section
 //! ```
 //!
 //! Numbers are little-endian. Every flipped bit and every cut is found by the checksum.
@@ -32,21 +32,43 @@ pub enum Refusal {
     TooLarge,
 }
 
-pub(super) fn encode(sequence: u64, sections: &[Vec<u8>]) -> Vec<u8> {
-    let payload: usize = sections.iter().map(Vec::len).sum();
-    let mut bytes = Vec::with_capacity(28 + 8 * sections.len() + payload);
-    bytes.extend_from_slice(&MAGIC);
-    bytes.extend_from_slice(&FORMAT.to_le_bytes());
-    bytes.extend_from_slice(&[0; 4]);
-    bytes.extend_from_slice(&sequence.to_le_bytes());
-    bytes.extend_from_slice(&(sections.len() as u32).to_le_bytes());
-    for section in sections {
-        bytes.extend_from_slice(&(section.len() as u64).to_le_bytes());
+/// Where the checksum is, and what it is of.
+const CHECKSUM: std::ops::Range<usize> = 12..16;
+
+/// A file in the making: one buffer, so that a large window is not held twice.
+pub(super) struct Sections(Vec<u8>);
+
+impl Sections {
+    pub(super) fn new(sequence: u64) -> Self {
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend_from_slice(&FORMAT.to_le_bytes());
+        bytes.extend_from_slice(&[0; 4]);
+        bytes.extend_from_slice(&sequence.to_le_bytes());
+        Self(bytes)
     }
-    sections.iter().for_each(|section| bytes.extend_from_slice(section));
-    let checksum = crc32fast::hash(&bytes[16..]);
-    bytes[12..16].copy_from_slice(&checksum.to_le_bytes());
-    bytes
+
+    /// Adds the section that `write` appends to the buffer.
+    pub(super) fn write<E>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
+        let length = self.0.len();
+        self.0.extend_from_slice(&[0; 8]);
+        let begin = self.0.len();
+        write(&mut self.0)?;
+        let written = (self.0.len() - begin) as u64;
+        self.0[length..begin].copy_from_slice(&written.to_le_bytes());
+        Ok(())
+    }
+
+    /// Adds a section.
+    pub(super) fn add(&mut self, section: &[u8]) {
+        self.0.extend_from_slice(&(section.len() as u64).to_le_bytes());
+        self.0.extend_from_slice(section);
+    }
+
+    pub(super) fn finish(mut self) -> Vec<u8> {
+        let checksum = crc32fast::hash(&self.0[CHECKSUM.end..]);
+        self.0[CHECKSUM].copy_from_slice(&checksum.to_le_bytes());
+        self.0
+    }
 }
 
 /// The sequence and the sections.
@@ -69,15 +91,14 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(u64, Vec<&[u8]>), Refusal> {
 
 fn sections(mut rest: &[u8]) -> Option<(u64, Vec<&[u8]>)> {
     let sequence = take(&mut rest).map(u64::from_le_bytes)?;
-    let count = take(&mut rest).map(u32::from_le_bytes)?;
-    let lengths: Option<Vec<u64>> = (0..count).map(|_| take(&mut rest).map(u64::from_le_bytes)).collect();
     let mut sections = Vec::new();
-    for length in lengths? {
+    while !rest.is_empty() {
+        let length = take(&mut rest).map(u64::from_le_bytes)?;
         let (section, after) = rest.split_at_checked(usize::try_from(length).ok()?)?;
         sections.push(section);
         rest = after;
     }
-    rest.is_empty().then_some((sequence, sections))
+    Some((sequence, sections))
 }
 
 fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
@@ -93,7 +114,11 @@ mod tests {
     #[test]
     fn every_cut_and_every_flipped_bit_is_found() {
         let sections = [b"about".to_vec(), Vec::new(), (0..=255).collect()];
-        let sound = encode(7, &sections);
+        let mut file = Sections::new(7);
+        file.add(&sections[0]);
+        file.add(&sections[1]);
+        file.write(|bytes| Ok::<(), ()>(bytes.extend_from_slice(&sections[2]))).unwrap();
+        let sound = file.finish();
         let (sequence, read) = decode(&sound).unwrap();
         assert_eq!((sequence, read), (7, sections.iter().map(Vec::as_slice).collect()));
         for length in 0..sound.len() {

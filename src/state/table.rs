@@ -6,6 +6,7 @@ use std::panic::catch_unwind;
 use std::sync::Arc;
 
 use arrow::array::{Array, Float64Array, RecordBatch, TimestampMillisecondArray};
+use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamReader;
@@ -18,6 +19,9 @@ use crate::window::{Frozen, FrozenTable};
 const ORIGIN: &str = "origin";
 const LABELS: &str = "labels";
 
+/// Rows of a batch.
+const ROWS: usize = 256;
+
 type Outcome<T> = Result<T, ArrowError>;
 
 fn json<T: serde::Serialize>(value: &T) -> Outcome<String> {
@@ -25,24 +29,29 @@ fn json<T: serde::Serialize>(value: &T) -> Outcome<String> {
 }
 
 /// Columns that are called by `names`.
-pub(super) fn write(rows: &Frozen, names: &[String]) -> Outcome<Vec<u8>> {
+pub(super) fn write(rows: &Frozen, names: &[String], out: &mut Vec<u8>) -> Outcome<()> {
     let name = |column: usize| names.get(column).cloned().unwrap_or_else(|| column.to_string());
     let fields = (0..rows.width()).map(|column| Field::new(name(column), DataType::Float64, true));
-    stream(rows, fields.collect(), HashMap::new())
+    stream(rows, fields.collect(), HashMap::new(), out)
 }
 
 /// Columns that bear the labels of their series.
-pub(super) fn write_series(table: &FrozenTable) -> Outcome<Vec<u8>> {
+pub(super) fn write_series(table: &FrozenTable, out: &mut Vec<u8>) -> Outcome<()> {
     let field = |labels: &Labels| {
         let metadata = HashMap::from([(LABELS.to_owned(), json(labels)?)]);
         Ok(Field::new(labels.to_string(), DataType::Float64, true).with_metadata(metadata))
     };
     let fields: Outcome<Vec<Field>> = table.series.iter().map(field).collect();
     let metadata = HashMap::from([(ORIGIN.to_owned(), json(&table.origin)?)]);
-    stream(&table.rows, fields?, metadata)
+    stream(&table.rows, fields?, metadata, out)
 }
 
-fn stream(rows: &Frozen, series: Vec<Field>, metadata: HashMap<String, String>) -> Outcome<Vec<u8>> {
+fn stream(
+    rows: &Frozen,
+    series: Vec<Field>,
+    metadata: HashMap<String, String>,
+    out: &mut Vec<u8>,
+) -> Outcome<()> {
     let time = Field::new("time", DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())), false);
     let fields: Vec<Field> = std::iter::once(time).chain(series).collect();
     let schema = Arc::new(Schema::new_with_metadata(fields, metadata));
@@ -50,9 +59,12 @@ fn stream(rows: &Frozen, series: Vec<Field>, metadata: HashMap<String, String>) 
     let columns = rows.columns().iter().map(|column| Arc::clone(column) as Arc<dyn Array>);
     let columns = std::iter::once(Arc::new(times) as Arc<dyn Array>).chain(columns).collect();
     let batch = RecordBatch::try_new(Arc::clone(&schema), columns)?;
-    let mut writer = StreamWriter::try_new(Vec::new(), &schema)?;
-    writer.write(&batch)?;
-    writer.into_inner()
+    let mut writer = StreamWriter::try_new(out, &schema)?;
+    // A batch is encoded whole in memory before it is written.
+    for first in (0..batch.num_rows()).step_by(ROWS) {
+        writer.write(&batch.slice(first, ROWS.min(batch.num_rows() - first)))?;
+    }
+    writer.finish()
 }
 
 /// The rows of a stream that [`write`] wrote.
@@ -76,11 +88,13 @@ pub(super) fn read_series(bytes: &[u8]) -> Result<FrozenTable, String> {
 
 /// The reader panics on some bytes that are not a stream.
 fn batch(bytes: &[u8]) -> Result<RecordBatch, String> {
-    let read = || StreamReader::try_new(Cursor::new(bytes), None)?.next().transpose();
+    let read = || {
+        let reader = StreamReader::try_new(Cursor::new(bytes), None)?;
+        let schema = reader.schema();
+        concat_batches(&schema, &reader.collect::<Outcome<Vec<_>>>()?)
+    };
     match catch_unwind(read) {
-        Ok(Ok(Some(batch))) => Ok(batch),
-        Ok(Ok(None)) => Err("a table is missing".to_owned()),
-        Ok(Err(error)) => Err(error.to_string()),
+        Ok(batch) => batch.map_err(|error| error.to_string()),
         Err(_) => Err("a table is no stream of Arrow IPC".to_owned()),
     }
 }

@@ -8,7 +8,8 @@ use crate::series::{Batch, Origin, Sample, Timestamp};
 use crate::signal::Definition;
 
 fn config() -> Config {
-    let mut config = Config { signals: ["load", "idle"].map(Definition::plain).to_vec(), ..Config::default() };
+    let mut config =
+        Config { signals: ["load", "idle"].map(Definition::plain).to_vec(), ..Config::default() };
     config.buffer_size = 20;
     let mut target = Target::new("http://10.0.0.1:9100/metrics");
     target.labels.insert("rack".to_owned(), "a \"b\"".to_owned());
@@ -26,7 +27,11 @@ fn watch(engine: &mut Engine, rows: std::ops::Range<i64>) {
         let at = Timestamp::from_millis(1_700_000_000_000 + row * 10_000);
         let value = if row >= 40 { 900.0 } else { (row * 7919 % 101) as f64 / 10.0 };
         let labels = Labels::new([("__name__", "load"), ("core", "0")]);
-        let idle = Sample { labels: Labels::new([("__name__", "idle")]), value: (row * 104_729 % 97) as f64, at: None };
+        let idle = Sample {
+            labels: Labels::new([("__name__", "idle")]),
+            value: (row * 104_729 % 97) as f64,
+            at: None,
+        };
         let samples = vec![Sample { labels, value, at: None }, idle];
         let batch = Batch { origin: Origin::Scrape, at, samples };
         engine.step(Event::Batch(0, batch, Some(Health { exposed: 1, ..Health::default() })));

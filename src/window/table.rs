@@ -243,6 +243,11 @@ impl Table {
         silent
     }
 
+    /// Gives up a column.
+    pub(super) fn drop_column(&mut self, column: usize) {
+        self.columns[column] = None;
+    }
+
     /// Which columns are held, in the order in which [`Table::freeze`] has them.
     pub(super) fn held(&self) -> impl Iterator<Item = usize> {
         (0..self.columns.len()).filter(|at| self.columns[*at].is_some())
@@ -325,6 +330,11 @@ impl<'a> ColumnView<'a> {
         rows.filter_map(move |row| Some((self.times[row], self.get(row)?)))
     }
 
+    /// Time of the last value that is there.
+    pub fn last_present(self) -> Option<Timestamp> {
+        self.present(0..self.len()).next_back().map(|(at, _)| Timestamp::from_millis(at))
+    }
+
     fn has_any(&self) -> bool {
         (0..self.len()).any(|row| bit_util::get_bit(self.valid, self.offset + row))
     }
@@ -343,6 +353,16 @@ impl Frozen {
         let ascends = times.windows(2).all(|two| two[0] < two[1]);
         let is_even = columns.iter().all(|column| column.len() == times.len());
         (ascends && is_even).then_some(Self { times, columns })
+    }
+
+    /// The same rows with other columns: each is one of ours, or null in every row.
+    #[must_use]
+    pub fn arranged(&self, columns: &[Option<usize>]) -> Self {
+        let column = |from: &Option<usize>| match from.and_then(|from| self.columns.get(from)) {
+            Some(column) => Arc::clone(column),
+            None => Arc::new(Float64Array::new_null(self.len())),
+        };
+        Self { times: self.times.clone(), columns: columns.iter().map(column).collect() }
     }
 
     /// Rows held.

@@ -10,6 +10,7 @@ mod probe;
 mod recorded;
 mod remembered;
 mod servers;
+mod state;
 mod synthetic;
 mod targets;
 mod training;

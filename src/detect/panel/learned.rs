@@ -169,6 +169,27 @@ impl Panel {
         Ok(())
     }
 
+    /// Takes over what `before` knows of the metrics that `stays` names, each with its place there and here.
+    pub fn inherit(&mut self, before: &mut Self, stays: &[(usize, usize)]) {
+        if self.settings.interval != before.settings.interval {
+            return;
+        }
+        for (was, is) in stays {
+            self.watched[*is].guard = before.watched[*was].guard.clone();
+            self.watched[*is].drift = before.watched[*was].drift.take();
+        }
+        for (own, before) in self.paces.iter_mut().zip(&mut before.paces) {
+            own.inherit(before, stays);
+        }
+        let from = |is: usize| stays.iter().find(|(was, own)| *own == is && *was < before.width);
+        let columns: Vec<Option<usize>> = (0..self.width).map(|is| from(is).map(|(was, _)| *was)).collect();
+        let past = before.remembered().arranged(&columns);
+        self.memory.go_on(before.memory.counts(), &past.rows, &past.tiers);
+        self.budget = before.budget.clone();
+        self.budget.ask_if_changed(self.settings.false_alerts_per_day);
+        (self.course, self.due.seasons) = (before.course, before.due.seasons);
+    }
+
     fn fits(&self, state: &State) -> Result<(), String> {
         let (known, own) = (state.watched.len(), self.watched.len());
         if known != own {
