@@ -51,6 +51,17 @@ pub struct Config {
     pub window: Window,
     /// What outlives the process.
     pub storage: later::Storage,
+    /// What the process may take.
+    pub limits: Limits,
+}
+
+/// The section `limits`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Bytes of the process; by default what its control group may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<ByteSize>,
 }
 
 /// The section `window`.
@@ -83,6 +94,7 @@ impl Default for Config {
             history: later::History::default(),
             window: Window::default(),
             storage: later::Storage::default(),
+            limits: Limits::default(),
         }
     }
 }

@@ -24,6 +24,9 @@ pub struct Telemetry {
     sidecar: Family<Vec<(String, String)>, Gauge>,
     reload_successful: Gauge,
     reload_time: Gauge,
+    state: StateMetrics,
+    memory_limit: Gauge,
+    memory_shed: Gauge,
     /// Alerts by endpoint.
     pub alerts: Counters,
 }
@@ -37,6 +40,49 @@ struct Failed {
     reason: &'static str,
 }
 
+/// How keeping the state goes.
+#[derive(Clone, Debug)]
+struct StateMetrics {
+    writes: Family<Wrote, Counter>,
+    written_at: Gauge,
+    pauses: Histogram,
+    damaged: Counter,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Wrote {
+    outcome: &'static str,
+}
+
+impl StateMetrics {
+    fn register(registry: &mut Registry) -> Self {
+        let pauses = [0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1];
+        let all = Self {
+            writes: Family::default(),
+            written_at: Gauge::default(),
+            pauses: Histogram::new(pauses),
+            damaged: Counter::default(),
+        };
+        registry.register("dwcp_state_writes", "Files of the state written, by outcome", all.writes.clone());
+        registry.register(
+            "dwcp_state_last_write_timestamp_seconds",
+            "When a file of the state was last written",
+            all.written_at.clone(),
+        );
+        registry.register(
+            "dwcp_state_pause_seconds",
+            "How long the engine paused to hand out its state",
+            all.pauses.clone(),
+        );
+        registry.register(
+            "dwcp_state_damaged_files",
+            "Files of the state set aside at the start",
+            all.damaged.clone(),
+        );
+        all
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Build {
     version: &'static str,
@@ -45,7 +91,11 @@ struct Build {
 impl Telemetry {
     /// The metrics, and the registry that writes them.
     pub fn new() -> (Self, Registry) {
+        let mut registry = Registry::default();
         let telemetry = Self {
+            state: StateMetrics::register(&mut registry),
+            memory_limit: Gauge::default(),
+            memory_shed: Gauge::default(),
             detection_latency: Family::new_with_constructor(|| Histogram::new(LATENCIES)),
             scrape_failures: Family::default(),
             sidecar: Family::default(),
@@ -55,9 +105,18 @@ impl Telemetry {
         };
         let build: Family<Build, Gauge> = Family::default();
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
-        let mut registry = Registry::default();
         let all = &telemetry;
         registry.register("dwcp_build_info", "The version that runs", build);
+        registry.register(
+            "dwcp_memory_limit_bytes",
+            "What the process may take, 0 for no limit; from four fifths of it on something is given up",
+            all.memory_limit.clone(),
+        );
+        registry.register(
+            "dwcp_memory_shed_level",
+            "What was given up for memory: 1 coarse tiers, 2 LSTM, 3 forest size, 4 and up series",
+            all.memory_shed.clone(),
+        );
         registry.register(
             "dwcp_anomaly_detection_latency_seconds",
             "From the end of a scrape to the published verdict",
@@ -115,6 +174,35 @@ impl Telemetry {
     /// A scrape of `instance` failed.
     pub fn scrape_failed(&self, instance: &str, reason: &'static str) {
         self.scrape_failures.get_or_create(&Failed { instance: instance.to_owned(), reason }).inc();
+    }
+
+    /// The process may take so many bytes; 0 for no limit.
+    pub fn memory_limit(&self, bytes: u64) {
+        self.memory_limit.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// So much has been given up for memory.
+    pub fn memory_shed(&self, level: u32) {
+        self.memory_shed.set(level.into());
+    }
+
+    /// A file of the state was written at this Unix time, or could not be.
+    pub fn state_written(&self, at: Option<i64>) {
+        let outcome = if at.is_some() { "success" } else { "failure" };
+        self.state.writes.get_or_create(&Wrote { outcome }).inc();
+        if let Some(at) = at {
+            self.state.written_at.set(at);
+        }
+    }
+
+    /// The engine paused for so long to hand out its state.
+    pub fn state_paused(&self, pause: Duration) {
+        self.state.pauses.observe(pause.as_secs_f64());
+    }
+
+    /// A file of the state could not be read and was set aside.
+    pub fn state_damaged(&self) {
+        self.state.damaged.inc();
     }
 
     /// The configuration was read, with this outcome, at this Unix time.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What each module may import; of the layers, see `src/lib.rs`.
-const MAY_IMPORT: [(&str, &[&str]); 22] = [
+const MAY_IMPORT: [(&str, &[&str]); 24] = [
     ("series", &[]),
     ("setting", &["series"]),
     ("exposition", &["series"]),
@@ -20,7 +20,9 @@ const MAY_IMPORT: [(&str, &[&str]); 22] = [
     ("notify", &["series", "setting", "detect", "incident", "engine"]),
     ("serve", &["series", "setting", "signal", "detect", "incident", "engine"]),
     ("dataset", &["series"]),
-    ("model_store", &["series", "setting"]),
+    ("disk", &[]),
+    ("model_store", &["series", "setting", "disk"]),
+    ("state", &["series", "window", "detect", "engine", "disk"]),
     ("history", &["series", "setting"]),
     ("telemetry", &["series", "notify"]),
     ("backtest", &["series", "setting", "window", "signal", "detect", "engine", "config", "dataset"]),
@@ -60,6 +62,7 @@ const MAY_IMPORT: [(&str, &[&str]); 22] = [
             "config",
             "dataset",
             "model_store",
+            "state",
             "history",
             "train",
         ],

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::series::Timestamp;
 
 /// Checks after the last flag during which a metric is still not learned: the edge of an incident belongs to it.
@@ -12,7 +14,7 @@ pub const SETTLED: u32 = 5;
 const SOONEST: Duration = Duration::from_mins(10);
 
 /// Whether one metric may be learned from.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Guard {
     left: u32,
     held_since: Option<Timestamp>,

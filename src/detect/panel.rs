@@ -6,12 +6,14 @@
 
 mod explaining;
 mod fitting;
+mod learned;
 mod lesson;
 mod opinion;
 
 use std::time::Duration;
 
 use fitting::{Due, FIRST_FIT};
+pub use learned::{Learned, Models};
 pub use lesson::Lesson;
 use lesson::Rehearsal;
 pub use opinion::Work;
@@ -361,6 +363,28 @@ impl Panel {
     pub fn gap(&mut self) {
         self.paces.iter_mut().for_each(Pace::gap);
         self.budget.pass_over();
+    }
+
+    /// Gives up the means that seasons are found in; those found stay.
+    pub fn shed_tiers(&mut self) {
+        self.memory.shed_tiers();
+        self.due.seasons = u64::MAX;
+    }
+
+    /// Gives up the LSTM autoencoder's models.
+    pub fn shed_lstm(&mut self) {
+        self.paces.iter_mut().for_each(|pace| pace.lstm = None);
+    }
+
+    /// Has the forest grown anew at once, as large as it may be now.
+    pub fn refit_forest(&mut self) {
+        self.due.isolation = FIRST_FIT;
+    }
+
+    /// Wall time has stepped back: what was before is no shape to compare with, and no past either where it would lie ahead.
+    pub fn step_back(&mut self, at: Timestamp) {
+        self.gap();
+        self.memory.forget_after(at);
     }
 
     fn is_on(&self, detector: Detector) -> bool {

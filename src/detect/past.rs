@@ -189,7 +189,7 @@ impl Past {
 }
 
 /// The mean of the newest values.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Trailing {
     room: usize,
     values: VecDeque<f64>,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::detect::verdict::{Assessment, Band, Detector, PerDetector, Severity};
 use crate::incident::Incident;
@@ -30,7 +30,7 @@ pub struct Snapshot {
 }
 
 /// What a count of incidents is of.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct IncidentKey {
     /// The target's final labels.
     pub target: Labels,

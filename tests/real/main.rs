@@ -15,6 +15,7 @@ mod recorded;
 mod remembered;
 mod rules;
 mod servers;
+mod state;
 mod synthetic;
 mod targets;
 mod training;

@@ -7,6 +7,7 @@ mod attribution;
 mod driver;
 mod golden;
 mod host;
+mod kept;
 mod properties;
 mod trace;
 
