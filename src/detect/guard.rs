@@ -8,8 +8,9 @@ use crate::series::Timestamp;
 
 /// Checks after the last flag during which a metric is still not learned: the edge of an incident belongs to it.
 const AFTERGLOW: u32 = 5;
-/// Checks in a row within the band after which a fault is over, as far as that metric's own values tell.
-pub const SETTLED: u32 = 5;
+/// Checks in a row within the band after which a fault is over, as far as that metric's own values tell: more than end an
+/// incident where checks are rare.
+pub const SETTLED: u32 = 15;
 /// No level is the new normal before this.
 const SOONEST: Duration = Duration::from_mins(10);
 
@@ -96,10 +97,12 @@ mod tests {
             };
             within.iter().map(&mut at_each).collect::<Vec<bool>>()
         };
+        let enough = SETTLED as usize;
         let only = |nth: usize, of: usize| (0..of).map(|i| i == nth).collect::<Vec<bool>>();
-        assert_eq!(settles(true, &[true; 8]), only(4, 8));
-        assert_eq!(settles(true, &[true, true, false, true, true, true, true, true]), only(7, 8));
-        assert_eq!(settles(false, &[true; 8]), [false; 8], "nothing was withheld");
+        assert_eq!(settles(true, &vec![true; enough + 9]), only(enough - 1, enough + 9));
+        let strays: Vec<bool> = (0..enough + 3).map(|i| i != 2).collect();
+        assert_eq!(settles(true, &strays), only(enough + 2, enough + 3));
+        assert_eq!(settles(false, &vec![true; enough]), vec![false; enough], "nothing was withheld");
     }
 
     #[test]
