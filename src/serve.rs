@@ -105,16 +105,17 @@ pub async fn run(listener: TcpListener, given: Given, stop: CancellationToken) {
 }
 
 fn router(shared: Shared) -> Router {
+    let change = axum::middleware::from_fn_with_state(shared.clone(), guard::may_change);
     Router::new()
         .merge(page::routes())
-        .merge(api::routes())
+        .merge(api::routes(&shared))
         .route("/metrics", get(metrics::answer))
         .route("/-/healthy", get(healthy))
         .route("/-/ready", get(ready))
-        .route("/-/reload", post(reload).put(reload))
+        .route("/-/reload", post(reload).put(reload).route_layer(change))
         .fallback(api::not_found)
         .method_not_allowed_fallback(api::method_not_allowed)
-        .layer(axum::middleware::from_fn_with_state(shared.clone(), guard::check))
+        .layer(axum::middleware::from_fn_with_state(shared.clone(), guard::admit))
         .layer(tower_http::limit::RequestBodyLimitLayer::new(BODY))
         .layer(tower_http::catch_panic::CatchPanicLayer::new())
         .with_state(shared)

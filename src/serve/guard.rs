@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -26,13 +26,23 @@ pub struct Guard {
 /// For a whole request, its body included, up to the beginning of the answer.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Lets in whom the web configuration names, and refuses changes that break a rule.
-pub(super) async fn check(State(shared): State<Shared>, mut request: Request, next: Next) -> Response {
+/// Whether who asks is known: by a password or by a certificate.
+#[derive(Clone, Copy)]
+struct Known(bool);
+
+/// Lets in whom the web configuration names.
+pub(super) async fn admit(State(shared): State<Shared>, mut request: Request, next: Next) -> Response {
     let web = shared.web.current();
     let peer = request.extensions_mut().remove::<Peer>().unwrap_or_default();
     let mut response = if web.users.is_empty() || web.users.admit(request.headers()).await {
-        let is_known = !web.users.is_empty() || peer.is_certified;
-        answer(&shared, is_known, request, next).await
+        request.extensions_mut().insert(Known(!web.users.is_empty() || peer.is_certified));
+        tokio::time::timeout(PATIENCE, next.run(request)).await.unwrap_or_else(|_| {
+            api::error(
+                StatusCode::REQUEST_TIMEOUT,
+                "timeout",
+                "the request did not come whole, or takes too long",
+            )
+        })
     } else {
         let refused =
             api::error(StatusCode::UNAUTHORIZED, "unauthorized", "a user and a password are needed");
@@ -46,32 +56,18 @@ pub(super) async fn check(State(shared): State<Shared>, mut request: Request, ne
     response
 }
 
-async fn answer(shared: &Shared, is_known: bool, request: Request, next: Next) -> Response {
-    let refusal = shared.guard.refusal(is_known, request.method(), request.uri().path(), request.headers());
-    if let Some((status, reason)) = refusal {
-        return api::error(status, "forbidden", reason);
+/// Refuses changes that break a rule. It lies on the routes that change something, so that others say what they are.
+pub(super) async fn may_change(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    let is_known = request.extensions().get::<Known>().is_some_and(|known| known.0);
+    match shared.guard.refusal(is_known, request.uri().path(), request.headers()) {
+        Some((status, reason)) => api::error(status, "forbidden", reason),
+        None => next.run(request).await,
     }
-    tokio::time::timeout(PATIENCE, next.run(request)).await.unwrap_or_else(|_| {
-        api::error(
-            StatusCode::REQUEST_TIMEOUT,
-            "timeout",
-            "the request did not come whole, or takes too long",
-        )
-    })
 }
 
 impl Guard {
     /// Why a request is refused.
-    fn refusal(
-        &self,
-        is_known: bool,
-        method: &Method,
-        path: &str,
-        headers: &HeaderMap,
-    ) -> Option<(StatusCode, &'static str)> {
-        if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
-            return None;
-        }
+    fn refusal(&self, is_known: bool, path: &str, headers: &HeaderMap) -> Option<(StatusCode, &'static str)> {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         if !text(header::HOST).is_some_and(|host| self.is_ours(host)) {
             return Some((
@@ -131,24 +127,22 @@ mod tests {
         };
         let json = ("content-type", "application/json; charset=utf-8");
         let host = ("host", "127.0.0.1:10091");
-        for (method, path, headers, enabled, status) in [
-            ("GET", "/metrics", vec![], false, None),
-            ("GET", "/metrics", vec![("host", "evil.example")], false, None),
-            ("POST", "/x", vec![host, json], true, None),
-            ("POST", "/x", vec![host, json], false, Some(403)),
-            ("POST", "/x", vec![host], true, Some(415)),
-            ("POST", "/x", vec![host, ("content-type", "text/plain")], true, Some(415)),
-            ("POST", "/-/reload", vec![host], true, None),
-            ("POST", "/-/reload", vec![host], false, Some(403)),
-            ("POST", "/x", vec![("host", "evil.example:10091"), json], true, Some(403)),
-            ("POST", "/x", vec![json], true, Some(403)),
-            ("POST", "/x", vec![host, json, ("origin", "http://evil.example")], true, Some(403)),
-            ("POST", "/x", vec![host, json, ("origin", "null")], true, Some(403)),
-            ("POST", "/x", vec![host, json, ("origin", "http://WEB1:10091")], true, None),
-            ("POST", "/x", vec![host, json, ("origin", "http://127.0.0.1:3000")], true, Some(403)),
-            ("POST", "/x", vec![host, json, ("origin", "https://anomalies.example")], true, None),
-            ("DELETE", "/x", vec![("host", "[::1]:10091"), json], true, None),
-            ("PUT", "/x", vec![("host", "10.0.0.1"), json], true, Some(403)),
+        for (path, headers, enabled, status) in [
+            ("/x", vec![host, json], true, None),
+            ("/x", vec![host, json], false, Some(403)),
+            ("/x", vec![host], true, Some(415)),
+            ("/x", vec![host, ("content-type", "text/plain")], true, Some(415)),
+            ("/-/reload", vec![host], true, None),
+            ("/-/reload", vec![host], false, Some(403)),
+            ("/x", vec![("host", "evil.example:10091"), json], true, Some(403)),
+            ("/x", vec![json], true, Some(403)),
+            ("/x", vec![host, json, ("origin", "http://evil.example")], true, Some(403)),
+            ("/x", vec![host, json, ("origin", "null")], true, Some(403)),
+            ("/x", vec![host, json, ("origin", "http://WEB1:10091")], true, None),
+            ("/x", vec![host, json, ("origin", "http://127.0.0.1:3000")], true, Some(403)),
+            ("/x", vec![host, json, ("origin", "https://anomalies.example")], true, None),
+            ("/x", vec![("host", "[::1]:10091"), json], true, None),
+            ("/x", vec![("host", "10.0.0.1"), json], true, Some(403)),
         ] {
             let map: HeaderMap = headers
                 .iter()
@@ -156,12 +150,11 @@ mod tests {
                 .collect::<Vec<(header::HeaderName, header::HeaderValue)>>()
                 .into_iter()
                 .collect();
-            let got =
-                guard(enabled).refusal(false, &method.parse().unwrap(), path, &map).map(|(s, _)| s.as_u16());
-            assert_eq!(got, status, "{method} {path} {headers:?} {enabled}");
+            let got = guard(enabled).refusal(false, path, &map).map(|(s, _)| s.as_u16());
+            assert_eq!(got, status, "{path} {headers:?} {enabled}");
         }
         let map = HeaderMap::from_iter([host, json].map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap())));
-        assert_eq!(guard(false).refusal(true, &Method::PUT, "/x", &map), None, "who is known may change");
+        assert_eq!(guard(false).refusal(true, "/x", &map), None, "who is known may change");
         let open = Guard { any_address: true, ..guard(true) };
         assert!(open.is_ours("10.0.0.1:10091") && !open.is_ours("evil.example:10091"));
     }

@@ -54,21 +54,10 @@ fn client(directory: &Path, name: &str, authority: &str) {
     let (made, said) = openssl(&arguments, directory, "");
     assert!(made, "{said}");
     let (ca, ca_key, out) = (format!("{authority}.crt"), format!("{authority}.key"), format!("{name}.crt"));
-    let signed = [
-        "x509",
-        "-req",
-        "-in",
-        &request,
-        "-CA",
-        &ca,
-        "-CAkey",
-        &ca_key,
-        "-CAcreateserial",
-        "-days",
-        "2",
-        "-out",
-        &out,
-    ];
+    // Without an extension it would be a certificate of version 1, which is not verified any more.
+    std::fs::write(directory.join("ext"), "extendedKeyUsage=clientAuth\n").unwrap();
+    let mut signed = vec!["x509", "-req", "-in", &request, "-CA", &ca, "-CAkey", &ca_key, "-CAcreateserial"];
+    signed.extend(["-extfile", "ext", "-days", "2", "-out", &out]);
     let (made, said) = openssl(&signed, directory, "");
     assert!(made, "{said}");
 }
