@@ -326,7 +326,8 @@ impl App {
         let identity = Identity {
             external_labels: config.alert.external_labels.clone(),
             external_url: self.external_url.clone(),
-            heartbeat: config.check_interval.0.max(config.alert.resend_delay.0),
+            heartbeat: config.check_interval.0.max(config.alert.resend()),
+            shared_nodes: config.alert.shared_nodes,
         };
         for to in &config.alert.alertmanagers {
             let Ok((client, _)) = http_client(Duration::from_secs(10)) else { continue };
@@ -334,7 +335,7 @@ impl App {
                 client,
                 to: to.clone(),
                 identity: identity.clone(),
-                resend_delay: config.alert.resend_delay.0,
+                resend_delay: config.alert.resend(),
                 counters: self.telemetry.alerts.clone(),
             };
             running.senders.spawn(sender.run(self.snapshots.clone(), running.stop_senders.clone()));

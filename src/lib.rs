@@ -16,8 +16,11 @@
 //! |---|---|---|
 //! | 0 words | `series`, `setting` | no clock, no I/O; import nothing of ours above them |
 //! | 1 core | `exposition`, `window`, `signal`, `detect`, `incident`, `engine` | synchronous, deterministic: no I/O, clock, environment or entropy |
-//! | 2 edges | `scrape`, `probe`, `hostmetrics`, `notify`, `serve`, `dataset`, `model_store`, `state`, `history` | never import each other, but all may `disk` |
+//! | 2 edges | `scrape`, `probe`, `hostmetrics`, `notify`, `serve`, `dataset`, `model_store`, `state`, `history`, `admission` | never import each other, but all may `disk` |
 //! | 3 whole | `telemetry`, `config`, `train`, `backtest`, `app`, `cli` | compose; nobody imports `app` but `cli`, and nobody `cli` |
+//!
+//! `admission` stands apart: it puts sidecars into pods. Its core is pure, and what a sidecar is to do it hands down as
+//! configuration under the sidecar's own (`DWCP_DEFAULTS`).
 //!
 //! `tests/architecture.rs` keeps this table. Where it differs from what one might expect: `config` of a component lies
 //! beside its code and holds no I/O, so layer 1 has some; `signal` takes its gate from `detect`.
@@ -40,6 +43,7 @@
 //!    said. Kept by tests of `detect::panel` and `tests/replay`.
 //! 10. **A bad configuration leaves the running one in place.**
 
+pub mod admission;
 pub mod app;
 pub mod backtest;
 pub mod cli;
