@@ -7,6 +7,7 @@
 mod heart;
 mod past;
 mod start;
+mod telling;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,15 +20,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Problems, Sources};
 use crate::engine::snapshot::Snapshot;
-use crate::notify::alert::Identity;
-use crate::notify::alertmanager::Sender;
 use crate::scrape::{self, Job};
 use crate::series::Timestamp;
 use crate::serve::{self, Guard, ReloadRequest, Shared};
-use crate::setting::http_client;
 use crate::telemetry::{self, Telemetry};
 use heart::Message;
 use past::Models;
+use telling::Telling;
 
 pub use start::{NODE_EXPORTER, Quick, find_target, in_container, setup};
 
@@ -75,6 +74,7 @@ pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
         running: None,
         seen: None,
         models: None,
+        telling: Telling::default(),
         is_new: true,
     };
     let ready = Arc::new(AtomicBool::new(false));
@@ -125,6 +125,7 @@ struct App {
     /// The file's content when it was last read.
     seen: Option<Vec<u8>>,
     models: Option<Models>,
+    telling: Telling,
     /// Nothing has been judged yet.
     is_new: bool,
 }
@@ -229,23 +230,10 @@ impl App {
         });
     }
 
-    fn start_senders(&self, config: &Config, running: &mut Running) {
-        let identity = Identity {
-            external_labels: config.alert.external_labels.clone(),
-            external_url: self.external_url.clone(),
-            heartbeat: config.check_interval.0.max(config.alert.resend_delay.0),
-        };
-        for to in &config.alert.alertmanagers {
-            let Ok((client, _)) = http_client(Duration::from_secs(10)) else { continue };
-            let sender = Sender {
-                client,
-                to: to.clone(),
-                identity: identity.clone(),
-                resend_delay: config.alert.resend_delay.0,
-                counters: self.telemetry.alerts.clone(),
-            };
-            running.senders.spawn(sender.run(self.snapshots.clone(), running.stop_senders.clone()));
-        }
+    fn start_senders(&mut self, config: &Config, running: &mut Running) {
+        let (counters, snapshots) = (self.telemetry.alerts.clone(), self.snapshots.clone());
+        let stop = running.stop_senders.clone();
+        self.telling.start(config, &self.external_url, counters, snapshots, stop, &mut running.senders);
     }
 
     async fn end_scrapers(&mut self) {
@@ -255,7 +243,7 @@ impl App {
         }
     }
 
-    /// Senders say their last and end; one that hangs is not waited for longer than its request may take.
+    /// Senders say their last and end; a receiver that hangs is not waited for longer than a request may take.
     async fn end_senders(&mut self) {
         if let Some(running) = &mut self.running {
             running.stop_senders.cancel();
