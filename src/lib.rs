@@ -19,6 +19,10 @@
 //! | 2 edges | `scrape`, `probe`, `hostmetrics`, `notify`, `serve`, `dataset`, `model_store`, `history` | never import each other |
 //! | 3 whole | `telemetry`, `config`, `train`, `backtest`, `app`, `cli` | compose; nobody imports `app` but `cli`, and nobody `cli` |
 //!
+//! The page is drawn of the same snapshots: `serve` records the recent course of every metric, draws the page's parts once
+//! a snapshot however many look, and pushes what has changed. Settings changed while running are an overlay that `config`
+//! keeps between file and environment.
+//!
 //! `tests/architecture.rs` keeps this table. Where it differs from what one might expect: `config` of a component lies
 //! beside its code and holds no I/O, so layer 1 has some; `signal` takes its gate from `detect`.
 //!
