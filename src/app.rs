@@ -4,21 +4,26 @@
 //! notifiers. Fits run on a second thread and come back to the engine as events. At the end only the scrapers and the
 //! server are told to stop; the rest ends when its channel closes.
 
+mod ceiling;
 mod heart;
+mod keeper;
 mod past;
+mod rest;
 mod settings;
 mod start;
 
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Overlay, Problems, Sources};
+use crate::engine::Setup;
 use crate::engine::snapshot::Snapshot;
 use crate::notify::alert::Identity;
 use crate::notify::alertmanager::Sender;
@@ -26,8 +31,10 @@ use crate::scrape::{self, Job};
 use crate::series::Timestamp;
 use crate::serve::{self, Given, Guard, ReloadRequest, SettingsRequest, SettingsView, WebConfig};
 use crate::setting::http_client;
+use crate::state::{Directory, Error, Loaded};
 use crate::telemetry::{self, Telemetry};
-use heart::Message;
+use heart::{Message, Restore};
+use keeper::Keeper;
 use past::Models;
 
 pub use start::{NODE_EXPORTER, Quick, find_target, in_container, setup};
@@ -61,6 +68,9 @@ const QUEUE: usize = 64;
 
 /// Runs until `stop`. Everything that was begun has ended when this returns.
 pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
+    // From here on SIGHUP is a wish, not the end.
+    let hangup = start::Hangup::new();
+    let seen = start.sources.file.as_ref().and_then(|file| std::fs::read(file).ok());
     let (telemetry, registry) = Telemetry::new();
     let (messages, inbox) = mpsc::channel(QUEUE);
     let (show, snapshots) = watch::channel(Arc::new(Snapshot::default()));
@@ -82,10 +92,16 @@ pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
         quick_target: start.quick_target,
         snapshots: snapshots.clone(),
         running: None,
-        seen: None,
+        seen,
         models: None,
+        storage: None,
         is_new: true,
+        memory_limit: Arc::default(),
     };
+    tokio::spawn(ceiling::watch(Arc::clone(&app.memory_limit), messages.downgrade()));
+    if let Some(config) = &start.config {
+        app.open_storage(config).await?;
+    }
     let ready = Arc::new(AtomicBool::new(false));
     let given = Given {
         snapshot: snapshots,
@@ -107,7 +123,7 @@ pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
     let is_loaded = start.config.is_some();
     app.take_up(start.config.unwrap_or_else(idle), &messages).await;
     ready.store(is_loaded, Ordering::Relaxed);
-    app.watch_config(reloads, changes, kept, &messages, &ready, &stop).await;
+    app.watch_config((reloads, hangup), changes, kept, &messages, &ready, &stop).await;
     tracing::info!("stopping");
     app.end_scrapers().await;
     drop(messages);
@@ -136,8 +152,18 @@ struct App {
     /// The file's content when it was last read.
     seen: Option<Vec<u8>>,
     models: Option<Models>,
+    /// What is kept where; `None` until a configuration has told.
+    storage: Option<Storage>,
     /// Nothing has been judged yet.
     is_new: bool,
+    /// Bytes; 0 for no limit.
+    memory_limit: Arc<AtomicU64>,
+}
+
+/// Where the state is kept, and what was found there until it is restored.
+struct Storage {
+    path: String,
+    found: Option<(Arc<Directory>, Loaded)>,
 }
 
 /// The tasks of one configuration.
@@ -155,18 +181,24 @@ impl App {
             config.scrape.targets.push(scrape::config::Target::new(url));
         }
         self.show_settings(&config);
-        let setup = start::setup(&config, &self.host, self.port);
+        let mut setup = start::setup(&config, &self.host, self.port);
+        let limit = ceiling::limit(config.limits.memory.map(|limit| limit.0), Path::new("/")).unwrap_or(0);
+        self.telemetry.memory_limit(limit);
+        self.memory_limit.store(limit, Ordering::Relaxed);
+        ceiling::bound_windows(&mut setup, limit);
         start::announce(&config, &setup, &self.external_url);
         let wanted = start::wanted(&setup);
         self.end_scrapers().await;
         self.end_senders().await;
         let labels: Vec<_> = setup.targets.iter().map(|target| target.labels.clone()).collect();
+        self.telemetry.watches(&labels, &self.external_url);
         let known = setup.clone();
         let (pending, told): (Vec<_>, Vec<_>) = labels.iter().map(|_| watch::channel(false)).unzip();
         // The channel outlives this call, so the engine always hears of it.
         let _ = messages.send(Message::Reconfigure(Box::new(setup), pending)).await;
-        if std::mem::take(&mut self.is_new) {
-            past::recall(&config, &known, Timestamp::from_seconds(unix_now() as f64), messages).await;
+        // Without a configuration there is nothing to begin with.
+        if self.storage.is_some() && std::mem::take(&mut self.is_new) {
+            self.begin(&config, known.clone(), messages).await;
         }
         self.models.insert(Models::new(&config, known.targets.len() == 1)).look(messages).await;
         let mut running = Running {
@@ -175,12 +207,61 @@ impl App {
             stop_senders: CancellationToken::new(),
             senders: JoinSet::new(),
         };
-        self.seen = self.sources.file.as_ref().and_then(|file| std::fs::read(file).ok());
         let targets = labels.into_iter().zip(told).collect();
         Self::start_scrapers(&config, targets, &wanted, messages, &mut running);
         Self::start_prober(&config, &wanted, messages, &mut running);
         self.start_senders(&config, &mut running);
         self.running = Some(running);
+    }
+
+    /// Begins with what is known from before: of the last run, and of targets that had none from a Prometheus.
+    async fn begin(&mut self, config: &Config, mut setup: Setup, messages: &mpsc::Sender<Message>) {
+        let found =
+            self.storage.as_mut().and_then(|storage| Some((storage.path.clone(), storage.found.take()?)));
+        if let Some((path, (directory, loaded))) = found {
+            match Keeper::start(directory, Path::new(&path), &self.telemetry) {
+                Ok(keeper) => {
+                    let (reply, restored) = oneshot::channel();
+                    let restore = Restore { loaded, keeper, restored: reply };
+                    // The channel outlives this call.
+                    let _ = messages.send(Message::Restore(Box::new(restore))).await;
+                    let known = restored.await.unwrap_or_default();
+                    setup.targets.retain(|target| !known.contains(&target.labels));
+                }
+                Err(error) => tracing::error!(path, %error, "the state is kept in memory only"),
+            }
+        }
+        past::recall(config, &setup, Timestamp::from_seconds(unix_now() as f64), messages).await;
+    }
+
+    /// Takes the directory that the first configuration names, for as long as the process runs. One that cannot be written
+    /// is said and done without; that of another process is an error.
+    async fn open_storage(&mut self, config: &Config) -> Result<(), String> {
+        let path = config.storage.path.clone();
+        if let Some(storage) = &self.storage {
+            if storage.path != path {
+                tracing::warn!(
+                    configured = path,
+                    used = storage.path,
+                    "storage.path takes effect at the next start"
+                );
+            }
+            return Ok(());
+        }
+        let found = if path.is_empty() { None } else { self.found(path.clone()).await? };
+        self.storage = Some(Storage { path, found });
+        Ok(())
+    }
+
+    async fn found(&self, path: String) -> Result<Option<(Arc<Directory>, Loaded)>, String> {
+        let telemetry = self.telemetry.clone();
+        match tokio::task::spawn_blocking(move || keeper::open(Path::new(&path), &telemetry)).await {
+            Ok(Ok(found)) => return Ok(Some(found)),
+            Ok(Err(error @ Error::Busy { .. })) => return Err(error.to_string()),
+            Ok(Err(error)) => tracing::error!(%error, "the state is kept in memory only"),
+            Err(_) => tracing::error!("reading the state panicked; starting without. Please report it"),
+        }
+        Ok(None)
     }
 
     fn start_scrapers(
@@ -245,7 +326,8 @@ impl App {
         let identity = Identity {
             external_labels: config.alert.external_labels.clone(),
             external_url: self.external_url.clone(),
-            heartbeat: config.check_interval.0.max(config.alert.resend_delay.0),
+            heartbeat: config.check_interval.0.max(config.alert.resend()),
+            shared_nodes: config.alert.shared_nodes,
         };
         for to in &config.alert.alertmanagers {
             let Ok((client, _)) = http_client(Duration::from_secs(10)) else { continue };
@@ -253,7 +335,7 @@ impl App {
                 client,
                 to: to.clone(),
                 identity: identity.clone(),
-                resend_delay: config.alert.resend_delay.0,
+                resend_delay: config.alert.resend(),
                 counters: self.telemetry.alerts.clone(),
             };
             running.senders.spawn(sender.run(self.snapshots.clone(), running.stop_senders.clone()));
@@ -279,7 +361,7 @@ impl App {
     /// Reloads when asked, when told by a signal, and when the file has changed; until `stop`.
     async fn watch_config(
         &mut self,
-        mut reloads: mpsc::Receiver<ReloadRequest>,
+        (mut reloads, mut hangup): (mpsc::Receiver<ReloadRequest>, start::Hangup),
         mut changes: mpsc::Receiver<SettingsRequest>,
         mut kept: mpsc::Receiver<heart::Kept>,
         messages: &mpsc::Sender<Message>,
@@ -288,7 +370,6 @@ impl App {
     ) {
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut hangup = start::Hangup::new();
         loop {
             let (asked, reason) = tokio::select! {
                 () = stop.cancelled() => return,
@@ -332,12 +413,18 @@ impl App {
     }
 
     async fn reload(&mut self, reason: &str, messages: &mpsc::Sender<Message>) -> Result<(), Problems> {
+        // Before it is read: what is written meanwhile is seen at the next look.
+        self.has_changed();
         let outcome = self.sources.load_whole(&self.overlay);
         self.telemetry.reloaded(outcome.is_ok(), unix_now());
         match outcome {
             Ok((config, overlay)) => {
                 tracing::info!(reason, "configuration reloaded");
                 self.overlay = overlay;
+                if let Err(error) = self.open_storage(&config).await {
+                    tracing::error!(error, "the state is kept in memory only");
+                    self.storage = Some(Storage { path: config.storage.path.clone(), found: None });
+                }
                 self.take_up(config, messages).await;
                 Ok(())
             }

@@ -1,6 +1,8 @@
 //! The command line.
 
 mod backtest;
+mod inject;
+mod injector;
 mod models;
 mod progress;
 mod query;
@@ -41,6 +43,10 @@ enum Command {
     Train(Train),
     /// The models that are kept.
     Models(Models),
+    /// Run the Kubernetes admission webhook that gives pods their sidecars.
+    Injector(Box<Injector>),
+    /// Give the workloads in manifests their sidecars, as the webhook would.
+    Inject(Inject),
 }
 
 /// `run`.
@@ -154,6 +160,71 @@ fn label(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.trim_matches('"').to_owned()))
 }
 
+/// `injector`.
+#[derive(Args)]
+struct Injector {
+    /// What pods may ask for; see k8s/base/policy.yaml.
+    #[arg(long = "policy.file")]
+    policy_file: Option<PathBuf>,
+    /// Image of the sidecars, instead of the policy's.
+    #[arg(long)]
+    image: Option<String>,
+    /// Address for the API server, over TLS.
+    #[arg(long = "web.listen-address", default_value = "0.0.0.0:8443")]
+    listen_address: String,
+    /// Address for /metrics, /healthz and /readyz, in the clear.
+    #[arg(long = "metrics.listen-address", default_value = "0.0.0.0:8080")]
+    metrics_address: String,
+    /// Certificate chain, in PEM; read again when it changes.
+    #[arg(long = "tls.cert-file", requires = "tls_key_file", required_unless_present = "self_managed")]
+    tls_cert_file: Option<PathBuf>,
+    /// Its private key, in PEM.
+    #[arg(long = "tls.key-file", requires = "tls_cert_file")]
+    tls_key_file: Option<PathBuf>,
+    /// Make certificates, rotate them and put their authority into the webhook; needs k8s/overlays/self-managed.
+    #[arg(long = "tls.self-managed", conflicts_with = "tls_cert_file")]
+    self_managed: bool,
+    /// Service by which the API server calls.
+    #[arg(long = "tls.service", default_value = "dwcp-injector", requires = "self_managed")]
+    service: String,
+    /// `MutatingWebhookConfiguration` that the authority is put into.
+    #[arg(long = "tls.webhook", default_value = "dwcp-injector", requires = "self_managed")]
+    webhook: String,
+    /// API server; that of the cluster it runs in by default.
+    #[arg(long = "kubernetes.url", requires = "self_managed")]
+    kubernetes_url: Option<String>,
+    /// Directory with the service account's token, ca.crt and namespace.
+    #[arg(
+        long = "kubernetes.service-account",
+        default_value = "/var/run/secrets/kubernetes.io/serviceaccount",
+        requires = "self_managed"
+    )]
+    service_account: PathBuf,
+    /// How long to go on serving once told to stop, until everybody knows.
+    #[arg(long = "shutdown-delay", default_value = "5s")]
+    shutdown_delay: crate::setting::Span,
+    /// debug, info, warn or error.
+    #[arg(long = "log.level", default_value = "info")]
+    log_level: String,
+    /// How log lines are written.
+    #[arg(long = "log.format", default_value = "logfmt")]
+    log_format: Format,
+}
+
+/// `inject`.
+#[derive(Args)]
+struct Inject {
+    /// Manifests, or - for standard input; may be given several times.
+    #[arg(short = 'f', long = "filename", required = true)]
+    files: Vec<PathBuf>,
+    /// What pods may ask for; see k8s/base/policy.yaml.
+    #[arg(long = "policy.file")]
+    policy_file: Option<PathBuf>,
+    /// Image of the sidecars, instead of the policy's.
+    #[arg(long)]
+    image: Option<String>,
+}
+
 /// `models`.
 #[derive(Args)]
 struct Models {
@@ -246,6 +317,8 @@ pub fn main() -> ExitCode {
         Command::Backtest(args) => backtest::backtest(&args),
         Command::Train(args) => train::train(&args),
         Command::Models(args) => models::models(&args),
+        Command::Injector(args) => injector::injector(&args),
+        Command::Inject(args) => inject::inject(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

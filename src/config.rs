@@ -1,7 +1,7 @@
 //! The whole configuration: layered, read strictly, validated before anything acts on it.
 //!
-//! Layers: defaults, the file, what was set while running, the environment
-//! (`DWCP__DETECTOR__ENSEMBLE_THRESHOLD=0.7`). Lists are replaced whole.
+//! Layers: defaults, those handed down in `DWCP_DEFAULTS` (by an injector, in JSON), the file, what was set while running,
+//! the environment (`DWCP__DETECTOR__ENSEMBLE_THRESHOLD=0.7`). Lists are replaced whole.
 //! Each section's struct lies beside the code that it configures; here they are only put together and checked
 //! against each other. A problem names file, line, key path and remedy.
 
@@ -51,6 +51,17 @@ pub struct Config {
     pub window: Window,
     /// What outlives the process.
     pub storage: later::Storage,
+    /// What the process may take.
+    pub limits: Limits,
+}
+
+/// The section `limits`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Bytes of the process; by default what its control group may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<ByteSize>,
 }
 
 /// The section `window`.
@@ -83,6 +94,7 @@ impl Default for Config {
             history: later::History::default(),
             window: Window::default(),
             storage: later::Storage::default(),
+            limits: Limits::default(),
         }
     }
 }
@@ -104,6 +116,8 @@ pub struct Sources {
 }
 
 const PREFIX: &str = "DWCP__";
+/// Configuration that lies under the file, so that a file without targets still has those of its pod.
+const HANDED_DOWN: &str = "DWCP_DEFAULTS";
 
 impl Sources {
     /// Reads, layers and validates, without what was set while running.
@@ -118,6 +132,7 @@ impl Sources {
             None => String::new(),
         };
         let name = self.file.as_deref().unwrap_or(Path::new("defaults"));
+        strict(Path::new(HANDED_DOWN), self.handed_down())?;
         strict(name, &text)?;
         let config = self.layer(&text, overlay)?;
         let problems = check::problems(&config);
@@ -142,6 +157,7 @@ impl Sources {
         let yaml = config::FileFormat::Yaml;
         let mut builder = config::Config::builder()
             .add_source(config::File::from_str(&defaults, yaml))
+            .add_source(config::File::from_str(self.handed_down(), yaml))
             .add_source(config::File::from_str(if text.trim().is_empty() { "{}" } else { text }, yaml))
             .add_source(config::File::from_str(&overlay.value().to_string(), yaml));
         for (variable, value) in self.variables() {
@@ -153,6 +169,11 @@ impl Sources {
         let file = self.file.as_deref().unwrap_or(Path::new("defaults"));
         let merged = builder.build().map_err(|error| fail(format!("{}: {error}", file.display())))?;
         merged.try_deserialize().map_err(|error| fail(self.blame_environment(&error.to_string())))
+    }
+
+    fn handed_down(&self) -> &str {
+        let found = self.environment.iter().find(|(name, _)| name == HANDED_DOWN);
+        found.map(|(_, text)| text.as_str()).filter(|text| !text.trim().is_empty()).unwrap_or("{}")
     }
 
     fn variables(&self) -> impl Iterator<Item = (&str, &str)> {

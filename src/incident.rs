@@ -5,14 +5,14 @@ pub mod machine;
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::detect::evidence::Explanation;
 use crate::detect::verdict::{Assessment, Detector, Severity};
 use crate::series::{Labels, Timestamp};
 
 /// Why an incident moved from one state to the next; reused in logs, labels, annotations and the API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// The score went over the threshold.
@@ -62,7 +62,7 @@ pub enum State {
 }
 
 /// An incident that fires or has ended.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Incident {
     /// The target's final labels.
     pub target: Labels,

@@ -204,7 +204,8 @@ pub struct Sample {
 }
 
 /// Where a batch comes from: series of one origin share their times.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Origin {
     /// One whole scrape of a target: a series it lacks has disappeared.
     Scrape,

@@ -112,7 +112,7 @@ fn guard(args: &Run, address: SocketAddr, in_container: bool, own_name: &str, ex
 }
 
 /// Cancelled by SIGTERM or SIGINT.
-fn stop_on_signal() -> CancellationToken {
+pub(super) fn stop_on_signal() -> CancellationToken {
     use tokio::signal::unix::{SignalKind, signal};
     let stop = CancellationToken::new();
     for kind in [SignalKind::terminate(), SignalKind::interrupt()] {

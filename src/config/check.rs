@@ -101,6 +101,12 @@ fn general(config: &Config, found: &mut Found) {
         "scrape.max_body_size",
         "must be at least 1KiB, such as 16MiB",
     );
+    must(
+        found,
+        config.limits.memory.is_none_or(|limit| limit.0 >= 16 << 20),
+        "limits.memory",
+        "must be at least 16MiB, such as 64MiB",
+    );
     must(found, config.incident.r#for >= 1, "incident.for", "must be at least 1 check");
     must(found, config.incident.clear_after >= 1, "incident.clear_after", "must be at least 1 check");
 }

@@ -14,6 +14,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::esd;
 use super::robust::{self, SortedWindow};
 use super::season::Season;
@@ -29,7 +31,7 @@ const SPAN: Duration = Duration::from_hours(24);
 const SHORTEST_TREND: f64 = 20.0;
 
 /// The seasonal residuals of one metric.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SeasonalEsd {
     /// Share of the window that may be outliers.
     max_outliers: f64,

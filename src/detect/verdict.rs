@@ -70,7 +70,7 @@ impl Severity {
 }
 
 /// What the vote says of one metric, or of the target as a whole.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Assessment {
     /// Σ weight × confidence ÷ Σ weight over the detectors that are ready; 0–1.
     pub score: f64,

@@ -7,6 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Incident, Reason};
 use crate::detect::evidence::Explanation;
 use crate::detect::verdict::{Assessment, Severity};
@@ -38,7 +40,7 @@ pub struct Check {
 }
 
 /// What a check found.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reading {
     /// Whether the score is over the threshold that opens.
     pub opens: bool,
@@ -64,7 +66,7 @@ pub struct Transition {
 }
 
 /// Where one metric stands.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
     phase: Phase,
     /// Of the worst check of what is under way.
@@ -72,7 +74,8 @@ pub struct Machine {
     last_data: Option<Timestamp>,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum Phase {
     #[default]
     Inactive,

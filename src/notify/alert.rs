@@ -13,6 +13,8 @@ use crate::setting::{rfc3339, short};
 
 /// How long an ended alert is still told.
 const RESOLVED_FOR: Duration = Duration::from_mins(15);
+/// How long an alert of a shared node is good for: two tellings may be lost.
+const SHARED_FOR: Duration = Duration::from_secs(45);
 /// Labels of a pod, which an alert of its node does not bear.
 const POD_LABELS: [&str; 5] = ["pod", "container", "namespace", "pod_uid", "pod_ip"];
 
@@ -25,6 +27,9 @@ pub struct Identity {
     pub external_url: String,
     /// A firing alert is good for four times this after it was told.
     pub heartbeat: Duration,
+    /// Others report the same nodes. An end told by one of them ends the other's alert, which then flaps with every
+    /// telling; so nobody tells one, and alerts end by themselves.
+    pub shared_nodes: bool,
 }
 
 /// One alert of `POST /api/v2/alerts`.
@@ -69,6 +74,8 @@ fn of_incident(
     now: Timestamp,
     identity: &Identity,
 ) -> Vec<Alert> {
+    let is_shared = identity.shared_nodes && target.is_none_or(|target| target.node_scope);
+    let good_for = if is_shared { SHARED_FOR } else { identity.heartbeat * 4 };
     let mut alerts = Vec::new();
     for (at, (severity, _)) in incident.severities.iter().enumerate() {
         if *severity < Severity::Warning {
@@ -76,12 +83,12 @@ fn of_incident(
         }
         let next = incident.severities.get(at + 1);
         let ended = next.map(|(_, since)| *since).or(incident.ended_at);
-        if ended.is_some_and(|ended| now.since(ended) > RESOLVED_FOR) {
+        if ended.is_some_and(|ended| is_shared || now.since(ended) > RESOLVED_FOR) {
             continue;
         }
         let mut alert = alert(incident, *severity, target, identity);
         alert.resolved = ended.is_some();
-        alert.ends_at = rfc3339(ended.unwrap_or(now + identity.heartbeat * 4));
+        alert.ends_at = rfc3339(ended.unwrap_or(now + good_for));
         if let Some((by, _)) = next {
             alert.annotations.insert("superseded_by".to_owned(), by.name().to_owned());
         }
@@ -208,10 +215,15 @@ mod tests {
     }
 
     fn alerts_of(incidents: Vec<Incident>, now: i64) -> Vec<Alert> {
+        alerts_where(false, incidents, now)
+    }
+
+    fn alerts_where(shared_nodes: bool, incidents: Vec<Incident>, now: i64) -> Vec<Alert> {
         let identity = Identity {
             external_labels: BTreeMap::from([("cluster".to_owned(), "c1".to_owned())]),
             external_url: "http://web1:10091".to_owned(),
             heartbeat: Duration::from_mins(1),
+            shared_nodes,
         };
         alerts(&Snapshot { incidents: incidents.into(), ..Snapshot::default() }, at(now), &identity)
     }
@@ -252,6 +264,16 @@ mod tests {
         assert_eq!(alerts[0].annotations["superseded_by"], "critical");
         assert!(alerts.iter().all(|alert| alert.starts_at == "1970-01-01T00:01:40.000Z"));
         assert_eq!(alerts[0].ends_at, "1970-01-01T00:02:00.000Z");
+    }
+
+    #[test]
+    fn where_others_report_the_same_node_an_alert_is_short_lived_and_no_end_is_told() {
+        let risen = incident(&[(Severity::Warning, 100), (Severity::Critical, 120)], None);
+        let alerts = alerts_where(true, vec![risen], 130);
+        let [alert] = alerts.as_slice() else { panic!("{alerts:?}") };
+        assert_eq!(alert.labels["severity"], "critical");
+        assert_eq!(alert.ends_at, "1970-01-01T00:02:55.000Z");
+        assert!(alerts_where(true, vec![incident(&[(Severity::Warning, 100)], Some(120))], 130).is_empty());
     }
 
     #[test]

@@ -43,6 +43,15 @@ pub struct Counters {
     pub dropped: Family<Endpoint, Counter>,
 }
 
+impl Counters {
+    /// Counts begin at 0, so that `increase()` sees the first failure.
+    fn begin(&self, endpoint: &Endpoint) {
+        for family in [&self.sent, &self.failed, &self.dropped] {
+            drop(family.get_or_create(endpoint));
+        }
+    }
+}
+
 /// The sender to one Alertmanager.
 pub struct Sender {
     /// With a timeout of its own.
@@ -63,6 +72,7 @@ type Told = HashMap<Vec<(String, String)>, (String, bool)>;
 impl Sender {
     /// Tells until the snapshots end or `stop` is called, and then once more.
     pub async fn run(self, mut snapshots: watch::Receiver<Arc<Snapshot>>, stop: CancellationToken) {
+        self.counters.begin(&self.name());
         let mut told = Told::new();
         let mut resend_at = Instant::now() + self.resend_delay;
         let mut retry: Option<(Instant, Duration)> = None;

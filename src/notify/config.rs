@@ -1,6 +1,7 @@
 //! The section `alert`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,8 @@ pub struct Config {
     pub external_labels: BTreeMap<String, String>,
     /// How often a firing alert is sent again.
     pub resend_delay: Span,
+    /// Others report the same nodes: alerts of a node are told often, end by themselves, and no end of theirs is told.
+    pub shared_nodes: bool,
     /// Rules that change labels on the way out; none may be given yet.
     pub relabel_configs: Vec<serde_json::Value>,
     /// Shortest time between two messages about one thing on a native channel.
@@ -72,6 +75,7 @@ impl Default for Config {
             alertmanagers: Vec::new(),
             external_labels: BTreeMap::new(),
             resend_delay: Span::seconds(60),
+            shared_nodes: false,
             relabel_configs: Vec::new(),
             throttle_duration: Span::seconds(300),
             failover_after: Span::seconds(60),
@@ -81,5 +85,15 @@ impl Default for Config {
             webhook_enabled: false,
             email_enabled: false,
         }
+    }
+}
+
+/// How often an alert of a shared node is told.
+const SHARED_RESEND: Duration = Duration::from_secs(15);
+
+impl Config {
+    /// How often everything is told.
+    pub fn resend(&self) -> Duration {
+        if self.shared_nodes { self.resend_delay.0.min(SHARED_RESEND) } else { self.resend_delay.0 }
     }
 }

@@ -18,6 +18,7 @@ pub(super) fn metric(name: &str) -> Labels {
 /// One target with `metrics`, judged at `at` by all detectors.
 pub(super) fn snapshot(metrics: &[&str], at: Timestamp) -> Snapshot {
     let target = TargetSnapshot {
+        last_verdict: None,
         labels: labels("web-1"),
         url: "http://web-1:9100/metrics".to_owned(),
         node_scope: true,

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::Shared;
 use crate::detect::verdict::{Detector, Severity};
-use crate::engine::snapshot::{MetricSnapshot, Snapshot, TargetSnapshot};
+use crate::engine::snapshot::{DetectorStatus, MetricSnapshot, Snapshot, TargetSnapshot};
 use crate::series::Labels;
 
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -65,6 +65,7 @@ fn negotiate(accept: &str) -> Format {
 pub fn page(snapshot: &Snapshot, own: &str, format: Format) -> String {
     let mut page = Page { text: String::with_capacity(16 << 10), format };
     targets(&mut page, snapshot);
+    detectors(&mut page, snapshot);
     signals(&mut page, snapshot);
     incidents(&mut page, snapshot);
     match format {
@@ -122,6 +123,24 @@ impl Page {
         for target in &snapshot.targets {
             if let Some(value) = value(target) {
                 self.sample(&format!("{name}{suffix}"), target.labels.iter(), value);
+            }
+        }
+    }
+
+    /// A gauge with one sample for each enabled detector that has it.
+    fn per_detector(
+        &mut self,
+        snapshot: &Snapshot,
+        (name, help): (&str, &str),
+        value: impl Fn(&DetectorStatus) -> Option<f64>,
+    ) {
+        self.family(name, "gauge", help);
+        for target in &snapshot.targets {
+            for detector in target.detectors.iter().filter(|detector| detector.enabled) {
+                if let Some(value) = value(detector) {
+                    let model = [("model_type", detector.detector.name())];
+                    self.sample(name, target.labels.iter().chain(model), value);
+                }
             }
         }
     }
@@ -191,17 +210,30 @@ fn targets(page: &mut Page, snapshot: &Snapshot) {
         ),
         |t| Some(t.budget_used),
     );
-    page.family("dwcp_detector_ready", "gauge", "Whether the detector votes: 0 warming up, 1 voting.");
-    for target in &snapshot.targets {
-        for status in target.detectors.iter().filter(|status| status.enabled) {
-            let model = [("model_type", status.detector.name())];
-            page.sample(
-                "dwcp_detector_ready",
-                target.labels.iter().chain(model),
-                f64::from(u8::from(status.ready)),
-            );
-        }
-    }
+    page.per_target(
+        snapshot,
+        ("dwcp_last_verdict_timestamp_seconds", "gauge", "When the target was last judged."),
+        |t| Some(t.last_verdict?.seconds()),
+    );
+    page.per_target(snapshot, ("dwcp_check_interval_seconds", "gauge", "Time between checks."), |_| {
+        Some(snapshot.interval.as_secs_f64())
+    });
+}
+
+fn detectors(page: &mut Page, snapshot: &Snapshot) {
+    page.per_detector(
+        snapshot,
+        ("dwcp_detector_ready", "Whether the detector votes: 0 warming up, 1 voting."),
+        |detector| Some(f64::from(u8::from(detector.ready))),
+    );
+    page.per_detector(
+        snapshot,
+        (
+            "dwcp_model_trained_timestamp_seconds",
+            "Time of the newest row the detector's model was fitted on.",
+        ),
+        |detector| Some(detector.trained_at?.seconds()),
+    );
 }
 
 fn signals(page: &mut Page, snapshot: &Snapshot) {
@@ -219,6 +251,11 @@ fn signals(page: &mut Page, snapshot: &Snapshot) {
         snapshot,
         ("dwcp_anomaly_score", "Weighted mean of the detectors' confidences, 0 to 1."),
         |m| Some(m.assessment?.score),
+    );
+    page.per_metric(
+        snapshot,
+        ("dwcp_signal_anomalous", "Whether the signal's score exceeds the ensemble's threshold."),
+        |m| Some(f64::from(u8::from(m.assessment?.score > snapshot.threshold))),
     );
     page.per_metric(snapshot, ("dwcp_anomaly_deviation_sigma", "Distance from expected, in sigmas."), |m| {
         Some(m.assessment?.deviation_sigma)

@@ -50,6 +50,7 @@ fn start(
     let log = std::fs::File::create(directory.path().join("log")).unwrap();
     let child = Command::new(program)
         .args(arguments)
+        .current_dir(directory.path())
         .stdin(Stdio::null())
         .stdout(log.try_clone().unwrap())
         .stderr(log)
@@ -65,6 +66,33 @@ impl Server {
 
     pub fn get(&self, path: &str) -> Option<String> {
         get(&format!("{}{path}", self.url()))
+    }
+
+    /// Ends it as nothing else would: without a word.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        self.wait_end();
+    }
+
+    pub fn wait_end(&mut self) {
+        self.child.wait().unwrap();
+    }
+
+    /// Starts the sidecar again where it was; its log goes on.
+    pub fn start_again(&mut self) {
+        let log = std::fs::File::options().append(true).open(self.directory.path().join("log")).unwrap();
+        self.child = Command::new(env!("CARGO_BIN_EXE_dwcp-anomaly"))
+            .args(sidecar_arguments(self.directory.path(), self.port))
+            .current_dir(self.directory.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+    }
+
+    pub fn wait_ready(&self) {
+        wait_for("readiness", Duration::from_secs(20), || self.get("/-/ready").is_some());
     }
 
     pub fn id(&self) -> u32 {
@@ -95,13 +123,17 @@ pub fn node_exporter_at(port: u16) -> Server {
 
 /// A Prometheus that scrapes `targets` every second, honouring their labels.
 pub fn prometheus(targets: &[u16]) -> Server {
-    let (port, directory) = (free_port(), directory());
     let list: Vec<String> = targets.iter().map(|port| format!("'127.0.0.1:{port}'")).collect();
-    let config = format!(
-        "global: {{scrape_interval: 1s}}\nscrape_configs:\n  - job_name: dwcp-anomaly\n    honor_labels: true\n    \
-         static_configs: [{{targets: [{}]}}]\n",
+    prometheus_with(&format!(
+        "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nscrape_configs:\n  - job_name: dwcp-anomaly\n    \
+         honor_labels: true\n    static_configs: [{{targets: [{}]}}]\n",
         list.join(", ")
-    );
+    ))
+}
+
+/// A Prometheus with a configuration.
+pub fn prometheus_with(config: &str) -> Server {
+    let (port, directory) = (free_port(), directory());
     let file = directory.path().join("prometheus.yml");
     std::fs::write(&file, config).unwrap();
     let arguments = [
@@ -133,6 +165,10 @@ pub fn prometheus_remembering(openmetrics: &str) -> Server {
     start("prometheus", "prometheus", &arguments, directory, port).ready("/-/ready")
 }
 
+pub fn unix_now() -> f64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64()
+}
+
 pub fn alertmanager() -> Server {
     alertmanager_at(free_port())
 }
@@ -150,6 +186,15 @@ pub fn alertmanager_at(port: u16) -> Server {
     start("prometheus-alertmanager", "prometheus-alertmanager", &arguments, directory, port).ready("/-/ready")
 }
 
+fn sidecar_arguments(directory: &std::path::Path, port: u16) -> [String; 4] {
+    [
+        "run".to_owned(),
+        format!("--config.file={}", directory.join("config.yaml").display()),
+        format!("--web.listen-address=127.0.0.1:{port}"),
+        "--instance=here".to_owned(),
+    ]
+}
+
 /// The sidecar itself, with a configuration.
 pub fn sidecar(config: &str) -> Server {
     sidecar_with(config, &[]).ready("/-/ready")
@@ -160,12 +205,7 @@ pub fn sidecar_with(config: &str, flags: &[String]) -> Server {
     let (port, directory) = (free_port(), directory());
     let file = directory.path().join("config.yaml");
     std::fs::write(&file, config).unwrap();
-    let mut arguments = vec![
-        "run".to_owned(),
-        format!("--config.file={}", file.display()),
-        format!("--web.listen-address=127.0.0.1:{port}"),
-        "--instance=here".to_owned(),
-    ];
+    let mut arguments = sidecar_arguments(directory.path(), port).to_vec();
     arguments.extend_from_slice(flags);
     start(env!("CARGO_BIN_EXE_dwcp-anomaly"), "nothing: build it", &arguments, directory, port)
 }

@@ -90,6 +90,7 @@ impl Target {
                     .map(str::to_owned),
             }),
             assessment: self.verdict.target,
+            last_verdict: self.last_verdict,
             consensus: self.verdict.consensus.map(|slot| self.slots[slot].labels.clone()),
             budget_used,
             metrics: metrics.collect(),

@@ -1,0 +1,174 @@
+//! The webhook's server: TLS for the API server, plain HTTP for Prometheus and the kubelet.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use futures_util::StreamExt;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::certificate::Serving;
+use super::metrics::Metrics;
+use super::{Policy, review};
+
+/// Connections served at once, of each listener; more wait in the kernel's queue.
+const CONNECTIONS: usize = 256;
+/// For a client to shake hands, and to send its headers.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// For connections to end once told to.
+const GRACE: Duration = Duration::from_secs(5);
+/// Of a request that is read; a server's own limit for an object is 3 MiB, and a review may hold two.
+const BODY: usize = 7 << 20;
+/// Of a request that is heard to its end, though not kept, so that its sender hears why it is refused.
+const HEARD: usize = 64 << 20;
+
+/// Everything that is answered from.
+#[derive(Clone)]
+pub struct Shared {
+    /// What is granted.
+    pub policy: Arc<Policy>,
+    /// The certificate.
+    pub serving: Arc<Serving>,
+    /// The injector's own metrics.
+    pub metrics: Arc<Metrics>,
+    /// Set once it is to end, so that nobody new comes.
+    pub leaving: Arc<AtomicBool>,
+}
+
+/// Serves reviews over TLS until `stop`, then lets open requests end.
+pub async fn run(listener: TcpListener, shared: Shared, stop: CancellationToken) -> Result<(), String> {
+    let acceptor = TlsAcceptor::from(shared.serving.config()?);
+    let router = routes().fallback(inject);
+    accept(listener, finish(router, shared), Some(acceptor), stop).await;
+    Ok(())
+}
+
+/// Serves metrics and health in the clear until `stop`.
+pub async fn run_plain(listener: TcpListener, shared: Shared, stop: CancellationToken) {
+    accept(listener, finish(routes(), shared), None, stop).await;
+}
+
+fn routes() -> Router<Shared> {
+    Router::new().route("/metrics", get(metrics)).route("/healthz", get(healthy)).route("/readyz", get(ready))
+}
+
+fn finish(router: Router<Shared>, shared: Shared) -> Router {
+    router.layer(tower_http::catch_panic::CatchPanicLayer::new()).with_state(shared)
+}
+
+async fn accept(listener: TcpListener, router: Router, tls: Option<TlsAcceptor>, stop: CancellationToken) {
+    let graceful = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let place = tokio::select! {
+            () = stop.cancelled() => break,
+            place = Arc::clone(&places).acquire_owned() => place,
+        };
+        let stream = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        // Too many open files, or a client that left already: the next may fare better.
+        let (Ok(place), Ok((stream, _))) = (place, stream) else { continue };
+        // Without it a small answer waits for the client's delayed acknowledgement.
+        let _ = stream.set_nodelay(true);
+        let (router, watcher, tls) = (router.clone(), graceful.watcher(), tls.clone());
+        tokio::spawn(async move {
+            serve(stream, router, tls, watcher).await;
+            drop(place);
+        });
+    }
+    let _ = tokio::time::timeout(GRACE, graceful.shutdown()).await;
+}
+
+/// One connection; one that breaks is the client's affair.
+async fn serve(
+    stream: TcpStream,
+    router: Router,
+    tls: Option<TlsAcceptor>,
+    watcher: hyper_util::server::graceful::Watcher,
+) {
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+    let service = TowerToHyperService::new(router);
+    let Some(tls) = tls else {
+        let _ = watcher.watch(builder.serve_connection(TokioIo::new(stream), service)).await;
+        return;
+    };
+    let Ok(Ok(stream)) = tokio::time::timeout(PATIENCE, tls.accept(stream)).await else { return };
+    let _ = watcher.watch(builder.serve_connection(TokioIo::new(stream), service)).await;
+}
+
+/// Any path will do, as the webhook's configuration names it, and any query: servers append `?timeout=`.
+async fn inject(State(shared): State<Shared>, method: Method, body: Body) -> Response {
+    if method != Method::POST {
+        return (StatusCode::NOT_FOUND, "POST an AdmissionReview\n").into_response();
+    }
+    let body = match read(body).await {
+        Ok(body) => body,
+        Err(told) => return refused(&shared, &told),
+    };
+    let began = Instant::now();
+    match review::answer(&body, &shared.policy) {
+        Ok(answer) => {
+            shared.metrics.answered(answer.skipped, began.elapsed());
+            tracing::debug!(reason = answer.skipped.map_or("injected", super::Skip::name), "answered");
+            ([(header::CONTENT_TYPE, "application/json")], answer.review.to_string()).into_response()
+        }
+        Err(error) => refused(&shared, &error.to_string()),
+    }
+}
+
+fn refused(shared: &Shared, told: &str) -> Response {
+    shared.metrics.malformed();
+    (StatusCode::BAD_REQUEST, format!("{told}\n")).into_response()
+}
+
+async fn read(body: Body) -> Result<Vec<u8>, String> {
+    let mut stream = body.into_data_stream();
+    let (mut kept, mut heard) = (Vec::new(), 0);
+    while let Some(part) = stream.next().await {
+        let part = part.map_err(|_| "the body ends early".to_owned())?;
+        heard += part.len();
+        if heard > HEARD {
+            break;
+        }
+        if heard <= BODY {
+            kept.extend_from_slice(&part);
+        } else {
+            kept = Vec::new();
+        }
+    }
+    if heard > BODY { Err(format!("the body is longer than {} MiB", BODY >> 20)) } else { Ok(kept) }
+}
+
+async fn metrics(State(shared): State<Shared>) -> Response {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], shared.metrics.page()).into_response()
+}
+
+async fn healthy() -> &'static str {
+    "ok\n"
+}
+
+async fn ready(State(shared): State<Shared>) -> Response {
+    if shared.leaving.load(Ordering::Relaxed) {
+        return (StatusCode::SERVICE_UNAVAILABLE, "leaving\n").into_response();
+    }
+    if !shared.serving.is_ready() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "no certificate yet\n").into_response();
+    }
+    "ok\n".into_response()
+}

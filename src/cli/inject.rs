@@ -1,0 +1,41 @@
+//! `inject`: the webhook's mutation on files.
+
+use std::io::{Read, Write};
+use std::path::Path;
+
+use super::{Failed, Inject, injector};
+use crate::admission::manifest;
+
+/// Writes the manifests with their sidecars to standard output, and what there is to say to standard error.
+pub(super) fn inject(args: &Inject) -> Result<(), Failed> {
+    let policy = injector::policy(args.policy_file.as_deref(), args.image.as_deref())?;
+    let mut all = String::new();
+    for file in &args.files {
+        let text = read(file)?;
+        let rewritten = manifest::rewrite(&text, &policy)
+            .map_err(|error| Failed::Asked(format!("{}: {error}", file.display())))?;
+        for note in &rewritten.notes {
+            eprintln!("{}: {note}", file.display());
+        }
+        if !all.is_empty() && !rewritten.text.starts_with("---") {
+            if !all.ends_with('\n') {
+                all.push('\n');
+            }
+            all.push_str("---\n");
+        }
+        all.push_str(&rewritten.text);
+    }
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(all.as_bytes()).and_then(|()| out.flush());
+    written.map_err(|error| Failed::Running(format!("standard output: {error}")))
+}
+
+fn read(file: &Path) -> Result<String, Failed> {
+    let read = if file == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).map(|_| text)
+    } else {
+        std::fs::read_to_string(file)
+    };
+    read.map_err(|error| Failed::Asked(format!("{}: cannot be read: {error}", file.display())))
+}
