@@ -11,6 +11,7 @@ mod past;
 mod rest;
 mod settings;
 mod start;
+mod telling;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,17 +26,15 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, Overlay, Problems, Sources};
 use crate::engine::Setup;
 use crate::engine::snapshot::Snapshot;
-use crate::notify::alert::Identity;
-use crate::notify::alertmanager::Sender;
 use crate::scrape::{self, Job};
 use crate::series::Timestamp;
 use crate::serve::{self, Given, Guard, ReloadRequest, SettingsRequest, SettingsView, WebConfig};
-use crate::setting::http_client;
 use crate::state::{Directory, Error, Loaded};
 use crate::telemetry::{self, Telemetry};
 use heart::{Message, Restore};
 use keeper::Keeper;
 use past::Models;
+use telling::Telling;
 
 pub use start::{NODE_EXPORTER, Quick, find_target, in_container, setup};
 
@@ -95,6 +94,7 @@ pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
         seen,
         models: None,
         storage: None,
+        telling: Telling::default(),
         is_new: true,
         memory_limit: Arc::default(),
     };
@@ -154,6 +154,7 @@ struct App {
     models: Option<Models>,
     /// What is kept where; `None` until a configuration has told.
     storage: Option<Storage>,
+    telling: Telling,
     /// Nothing has been judged yet.
     is_new: bool,
     /// Bytes; 0 for no limit.
@@ -322,24 +323,10 @@ impl App {
         });
     }
 
-    fn start_senders(&self, config: &Config, running: &mut Running) {
-        let identity = Identity {
-            external_labels: config.alert.external_labels.clone(),
-            external_url: self.external_url.clone(),
-            heartbeat: config.check_interval.0.max(config.alert.resend()),
-            shared_nodes: config.alert.shared_nodes,
-        };
-        for to in &config.alert.alertmanagers {
-            let Ok((client, _)) = http_client(Duration::from_secs(10)) else { continue };
-            let sender = Sender {
-                client,
-                to: to.clone(),
-                identity: identity.clone(),
-                resend_delay: config.alert.resend(),
-                counters: self.telemetry.alerts.clone(),
-            };
-            running.senders.spawn(sender.run(self.snapshots.clone(), running.stop_senders.clone()));
-        }
+    fn start_senders(&mut self, config: &Config, running: &mut Running) {
+        let (counters, snapshots) = (self.telemetry.alerts.clone(), self.snapshots.clone());
+        let stop = running.stop_senders.clone();
+        self.telling.start(config, &self.external_url, counters, snapshots, stop, &mut running.senders);
     }
 
     async fn end_scrapers(&mut self) {
@@ -349,7 +336,7 @@ impl App {
         }
     }
 
-    /// Senders say their last and end; one that hangs is not waited for longer than its request may take.
+    /// Senders say their last and end; a receiver that hangs is not waited for longer than a request may take.
     async fn end_senders(&mut self) {
         if let Some(running) = &mut self.running {
             running.stop_senders.cancel();

@@ -2,9 +2,12 @@
 //!
 //! Each type parses itself, says in its error what would be right, and prints back the way it was written.
 
+mod access;
 mod http_client;
+pub mod pattern;
 mod text;
 
+pub use access::{Access, BasicAuth, Tls, hide};
 pub use http_client::{http_client, probing_client};
 pub use text::{escape, rfc3339, short, without_password};
 

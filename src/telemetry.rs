@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::notify::alertmanager::Counters;
+use crate::notify::counters::Counters;
 use crate::series::Labels;
 
 /// The sidecar's own metrics; cheap to clone.
@@ -146,8 +146,18 @@ impl Telemetry {
         );
         registry.register(
             "dwcp_alerts_dropped",
-            "Alerts given up because there were too many",
+            "Alerts given up: too many, or over before they could be told",
             all.alerts.dropped.clone(),
+        );
+        registry.register(
+            "dwcp_alerts_queue_length",
+            "Alerts that wait or are under way to the endpoint",
+            all.alerts.queue_length.clone(),
+        );
+        registry.register(
+            "dwcp_alerts_latency_seconds",
+            "From a request with alerts to the endpoint's answer",
+            all.alerts.latency.clone(),
         );
         (telemetry, registry)
     }

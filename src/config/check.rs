@@ -196,34 +196,7 @@ fn severities(config: &Config, found: &mut Found) {
 
 fn alerts(config: &Config, found: &mut Found) {
     let alert = &config.alert;
-    must(
-        found,
-        alert.resend_delay.0 >= Duration::from_secs(1),
-        "alert.resend_delay",
-        "must be at least 1s, such as 1m",
-    );
-    for (at, alertmanager) in alert.alertmanagers.iter().enumerate() {
-        let key = format!("alert.alertmanagers[{at}]");
-        must(
-            found,
-            is_http(&alertmanager.url),
-            format!("{key}.url"),
-            format!("{:?} is no URL of an Alertmanager, such as http://127.0.0.1:9093", alertmanager.url),
-        );
-        let auth = alertmanager.basic_auth.as_ref();
-        must(
-            found,
-            auth.is_none_or(|auth| auth.password.is_some() != auth.password_file.is_some()),
-            format!("{key}.basic_auth"),
-            "needs either password or password_file",
-        );
-        must(
-            found,
-            auth.is_none() || alertmanager.bearer_token_file.is_none(),
-            &key,
-            "has both basic_auth and bearer_token_file; keep one",
-        );
-    }
+    found.extend(alert.problems().into_iter().map(|(key, problem)| (format!("alert.{key}"), problem)));
     for name in alert.external_labels.keys() {
         let problem = label_problem(name);
         must(found, problem.is_none(), format!("alert.external_labels.{name}"), problem.unwrap_or_default());
