@@ -19,6 +19,10 @@
 //! | 2 edges | `scrape`, `probe`, `hostmetrics`, `notify`, `serve`, `dataset`, `model_store`, `state`, `history`, `admission` | never import each other, but all may `disk` |
 //! | 3 whole | `telemetry`, `config`, `train`, `backtest`, `app`, `cli` | compose; nobody imports `app` but `cli`, and nobody `cli` |
 //!
+//! The page is drawn of the same snapshots: `serve` records the recent course of every metric, draws the page's parts once
+//! a snapshot however many look, and pushes what has changed. Settings changed while running are an overlay that `config`
+//! keeps between file and environment.
+//!
 //! `admission` stands apart: it puts sidecars into pods. Its core is pure, and what a sidecar is to do it hands down as
 //! configuration under the sidecar's own (`DWCP_DEFAULTS`).
 //!

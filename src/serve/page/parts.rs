@@ -227,7 +227,7 @@ fn account(incident: &Incident, snapshot: &Snapshot) -> String {
     if let Some(explanation) = &incident.explanation {
         let _ = write!(
             out,
-            "<div class=\"scroll\"><table><caption>The vote at its worst check, {}</caption><thead><tr><th>Detector</th><th>Says</th>\
+            "<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"The vote\"><table><caption>The vote at its worst check, {}</caption><thead><tr><th>Detector</th><th>Says</th>\
              <th class=\"n\">Confidence</th><th class=\"n\">Surprise</th><th class=\"n\">Votes from</th><th>Means</th></tr></thead><tbody>",
             time(explanation.at)
         );
@@ -260,7 +260,7 @@ fn account(incident: &Incident, snapshot: &Snapshot) -> String {
 
 fn detectors(target: &TargetSnapshot) -> String {
     let mut out = String::from(
-        "<div class=\"scroll\"><table><thead><tr><th>Detector</th><th>State</th><th class=\"n\">Weight</th><th>Model</th></tr></thead><tbody>",
+        "<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"Detectors\"><table><thead><tr><th>Detector</th><th>State</th><th class=\"n\">Weight</th><th>Model</th></tr></thead><tbody>",
     );
     for status in &target.detectors {
         let _ = write!(
@@ -316,7 +316,7 @@ fn delivery(view: &View<'_>) -> String {
         };
     }
     let mut out = String::from(
-        "<div class=\"scroll\"><table><thead><tr><th>To</th><th class=\"n\">Sent</th><th class=\"n\">Failed</th><th class=\"n\">Dropped</th></tr></thead><tbody>",
+        "<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"Deliveries\"><table><thead><tr><th>To</th><th class=\"n\">Sent</th><th class=\"n\">Failed</th><th class=\"n\">Dropped</th></tr></thead><tbody>",
     );
     for delivery in &deliveries {
         let _ = write!(

@@ -60,7 +60,8 @@ pub(super) async fn runbook(State(shared): State<Shared>, Path(name): Path<Strin
         "<a class=\"skip\" href=\"#main\">Skip to content</a><header class=\"top wide\"><a class=\"brand\" href=\"../\">dwcp-anomaly</a></header>\
          <main id=\"main\" class=\"wide runbook\"><h1>{known_by}</h1>{}{}<p><a href=\"../\">All signals and incidents</a></p></main>",
         now(&snapshot, &name),
-        text.replace("{{name}}", &known_by)
+        // What may have to be scrolled must be reachable without a mouse.
+        text.replace("{{name}}", &known_by).replace("<pre>", "<pre tabindex=\"0\">")
     );
     document(&format!("{known_by} · runbook"), "../", "runbook", &body)
 }
