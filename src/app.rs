@@ -29,6 +29,7 @@ use past::Models;
 use telling::Telling;
 
 pub use start::{NODE_EXPORTER, Quick, find_target, in_container, setup};
+pub use telling::{Trial, test_alert};
 
 /// Everything that is decided before anything runs.
 pub struct Start {
@@ -80,6 +81,7 @@ pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
     let ready = Arc::new(AtomicBool::new(false));
     let alertmanagers =
         start.config.iter().flat_map(|c| c.alert.alertmanagers.iter().map(|a| a.url.clone())).collect();
+    let relay = app.telling.relay.clone();
     let shared = Shared {
         snapshot: snapshots,
         own: Arc::new(move || telemetry::write(&registry)),
@@ -89,6 +91,7 @@ pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
         ready: Arc::clone(&ready),
         started: Instant::now(),
         alerting: Arc::new(alertmanagers),
+        relay: Arc::new(move |body| relay.hand_in(body, Timestamp::from_seconds(unix_now() as f64))),
     };
     let heart = heart::spawn(inbox, asked, messages.downgrade(), show, telemetry.clone(), keep)?;
     app.telemetry.reloaded(start.config.is_some(), unix_now());

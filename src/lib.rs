@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! scrape ─► exposition ─► window ─► signal ─► detect ─► incident ─► snapshot ─┬─► serve   /metrics, API, page
-//! (HTTP)    (bytes→samples) (Arrow)  (PromQL)  (vote)    (state)              └─► notify  Alertmanager
+//! (HTTP)    (bytes→samples) (Arrow)  (PromQL)  (vote)    (state)              └─► notify  Alertmanagers, native channels
 //! probe ────────────────────►
 //! ```
 //!
@@ -18,6 +18,9 @@
 //! | 1 core | `exposition`, `window`, `signal`, `detect`, `incident`, `engine` | synchronous, deterministic: no I/O, clock, environment or entropy |
 //! | 2 edges | `scrape`, `probe`, `hostmetrics`, `notify`, `serve`, `dataset`, `model_store`, `history` | never import each other |
 //! | 3 whole | `telemetry`, `config`, `train`, `backtest`, `app`, `cli` | compose; nobody imports `app` but `cli`, and nobody `cli` |
+//!
+//! Within `notify`, who is told what and when is decided without clock or I/O (`notify::desk`), so that schedules of faults
+//! are played through in virtual time.
 //!
 //! `tests/architecture.rs` keeps this table. Where it differs from what one might expect: `config` of a component lies
 //! beside its code and holds no I/O, so layer 1 has some; `signal` takes its gate from `detect`.

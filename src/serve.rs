@@ -7,6 +7,7 @@ mod api;
 mod guard;
 pub mod metrics;
 mod page;
+mod relay;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -70,6 +71,8 @@ pub struct Shared {
     pub started: Instant,
     /// How alerts leave, for the status.
     pub alerting: Arc<Vec<String>>,
+    /// Takes in the alerts of another sidecar, or says what is wrong with them.
+    pub relay: Arc<dyn Fn(&[u8]) -> Result<(), String> + Send + Sync>,
 }
 
 /// Serves until told to stop, then lets open requests end.
@@ -114,6 +117,7 @@ fn router(shared: Shared) -> Router {
         .route("/-/healthy", get(healthy))
         .route("/-/ready", get(ready))
         .route("/-/reload", post(reload).put(reload))
+        .route("/api/v2/alerts", post(relay::hand_in))
         .nest("/api/v1/monitoring/anomaly", api)
         .fallback(api::not_found)
         .method_not_allowed_fallback(api::method_not_allowed)

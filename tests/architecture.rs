@@ -72,6 +72,8 @@ const MAY_IMPORT: [(&str, &[&str]); 22] = [
             "exposition",
             "window",
             "signal",
+            "detect",
+            "notify",
             "scrape",
             "hostmetrics",
             "serve",

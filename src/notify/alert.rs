@@ -53,9 +53,8 @@ impl Alert {
 pub fn fingerprint(labels: &Labels) -> u64 {
     const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0100_0000_01b3;
-    let bytes = labels.iter().flat_map(|(name, value)| {
-        name.bytes().chain([0xff]).chain(value.bytes()).chain([0xff])
-    });
+    let bytes =
+        labels.iter().flat_map(|(name, value)| name.bytes().chain([0xff]).chain(value.bytes()).chain([0xff]));
     bytes.fold(BASIS, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME))
 }
 
@@ -66,9 +65,11 @@ pub(super) fn annotations(
     external_url: &str,
 ) -> BTreeMap<String, String> {
     let name = incident.metric_name();
-    let metric = target.and_then(|target| target.metrics.iter().find(|metric| metric.labels == incident.metric));
+    let metric =
+        target.and_then(|target| target.metrics.iter().find(|metric| metric.labels == incident.metric));
     let unit = metric.map(|metric| metric.unit.as_str()).unwrap_or_default();
-    let with_unit = |value: f64| if unit.is_empty() { short(value) } else { format!("{} {unit}", short(value)) };
+    let with_unit =
+        |value: f64| if unit.is_empty() { short(value) } else { format!("{} {unit}", short(value)) };
     let instance = incident.target.get("instance").unwrap_or_default();
     let expected = incident.expected.map(with_unit);
     let instead = expected.as_ref().map(|e| format!(", expected {e}")).unwrap_or_default();
@@ -137,8 +138,13 @@ pub fn time(text: &str) -> Option<Timestamp> {
         // Times before 1970 are Go's zero time, if anything.
         Some(at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64))
     };
-    let Some(at) = text.char_indices().skip(11).find(|(_, c)| matches!(c, '+' | '-')).map(|(at, _)| at) else {
-        return if text.starts_with("0001-") { Some(Timestamp::default()) } else { millis(text).map(Timestamp::from_millis) };
+    let Some(at) = text.char_indices().skip(11).find(|(_, c)| matches!(c, '+' | '-')).map(|(at, _)| at)
+    else {
+        return if text.starts_with("0001-") {
+            Some(Timestamp::default())
+        } else {
+            millis(text).map(Timestamp::from_millis)
+        };
     };
     let (hours, minutes) = text[at + 1..].split_once(':')?;
     let offset = Duration::from_secs(hours.parse::<u64>().ok()? * 3600 + minutes.parse::<u64>().ok()? * 60);

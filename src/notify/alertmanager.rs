@@ -36,7 +36,8 @@ impl Alertmanager {
     /// # Errors
     /// Why they were not taken.
     pub async fn post(&self, alerts: &[Arc<Posted>]) -> Result<(), Failure> {
-        let mut body = String::with_capacity(2 + alerts.iter().map(|alert| alert.json.len() + 1).sum::<usize>());
+        let mut body =
+            String::with_capacity(2 + alerts.iter().map(|alert| alert.json.len() + 1).sum::<usize>());
         for alert in alerts {
             body.push(if body.is_empty() { '[' } else { ',' });
             body.push_str(&alert.json);
@@ -44,14 +45,14 @@ impl Alertmanager {
         body.push(']');
         let request = self.client()?.post(format!("{}/api/v2/alerts", self.endpoint.url));
         let request = request.header(CONTENT_TYPE, "application/json").body(body);
-        http::send(request, &self.endpoint.access).await.map(drop)
+        http::send(request, &self.endpoint.access, &[]).await.map(drop)
     }
 
     /// Whether it says that it is healthy. One that does not know the question was reached as well.
     pub async fn lives(&self) -> bool {
         let Ok(client) = self.client() else { return false };
         let request = client.get(format!("{}/-/healthy", self.endpoint.url));
-        match http::send(request, &self.endpoint.access).await {
+        match http::send(request, &self.endpoint.access, &[]).await {
             Ok(_) => true,
             Err(failure) => matches!(failure.status, Some(404 | 405)),
         }

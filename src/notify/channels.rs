@@ -30,7 +30,13 @@ pub struct Configured {
 
 impl Configured {
     /// A channel named `place` in the notification log.
-    pub fn new(place: &str, takes: Takes, sends_resolved: bool, how: &How, notifier: Arc<dyn Notifier>) -> Self {
+    pub fn new(
+        place: &str,
+        takes: Takes,
+        sends_resolved: bool,
+        how: &How,
+        notifier: Arc<dyn Notifier>,
+    ) -> Self {
         let rules = Rules {
             place: place.to_owned(),
             sends_resolved,
@@ -107,7 +113,9 @@ fn webhook(config: &Config, how: &How) -> Option<Arc<dyn Notifier>> {
 fn email(config: &Config, how: &How) -> Option<Arc<dyn Notifier>> {
     let login = match config.smtp_username.as_str() {
         "" => None,
-        user => Some((user.to_owned(), Source::of(config.smtp_password.as_ref(), &config.smtp_password_file)?)),
+        user => {
+            Some((user.to_owned(), Source::of(config.smtp_password.as_ref(), &config.smtp_password_file)?))
+        }
     };
     Some(Arc::new(Email {
         endpoint: Endpoint {

@@ -295,7 +295,10 @@ impl Alertmanager {
         must(
             self.url.is_empty() || is_http(&self.url),
             "url",
-            format!("{:?} is no URL of an Alertmanager, such as http://127.0.0.1:9093", without_user(&self.url)),
+            format!(
+                "{:?} is no URL of an Alertmanager, such as http://127.0.0.1:9093",
+                without_user(&self.url)
+            ),
         );
         must(
             without_user(&self.url) == self.url,
@@ -305,11 +308,19 @@ impl Alertmanager {
         must(!self.timeout.0.is_zero(), "timeout", "must be above 0, such as 10s".to_owned());
         if let Some(sd) = &self.file_sd {
             must(!sd.files.is_empty(), "file_sd.files", "is missing; name the files".to_owned());
-            must(sd.refresh_interval.0.as_secs() >= 1, "file_sd.refresh_interval", "must be at least 1s".to_owned());
+            must(
+                sd.refresh_interval.0.as_secs() >= 1,
+                "file_sd.refresh_interval",
+                "must be at least 1s".to_owned(),
+            );
         }
         if let Some(sd) = &self.dns_sd {
             must(!sd.names.is_empty(), "dns_sd.names", "is missing; name what to ask for".to_owned());
-            must(sd.refresh_interval.0.as_secs() >= 1, "dns_sd.refresh_interval", "must be at least 1s".to_owned());
+            must(
+                sd.refresh_interval.0.as_secs() >= 1,
+                "dns_sd.refresh_interval",
+                "must be at least 1s".to_owned(),
+            );
             must(
                 sd.server.is_empty() || sd.server.parse::<std::net::SocketAddr>().is_ok(),
                 "dns_sd.server",
@@ -321,6 +332,12 @@ impl Alertmanager {
 }
 
 impl Config {
+    /// Whether anybody can be told natively.
+    pub fn has_channels(&self) -> bool {
+        let enabled = [self.slack_enabled, self.pagerduty_enabled, self.webhook_enabled, self.email_enabled];
+        enabled.contains(&true) || !self.alertmanager_config.is_empty()
+    }
+
     /// Key, relative to the section, and problem of everything that is wrong by itself.
     pub fn problems(&self) -> Vec<(String, String)> {
         let mut found = Vec::new();
@@ -330,7 +347,9 @@ impl Config {
         for (at, alertmanager) in self.alertmanagers.iter().enumerate() {
             let dot = |key: &str| if key.is_empty() { String::new() } else { format!(".{key}") };
             let problems = alertmanager.problems().into_iter();
-            found.extend(problems.map(|(key, problem)| (format!("alertmanagers[{at}]{}", dot(&key)), problem)));
+            found.extend(
+                problems.map(|(key, problem)| (format!("alertmanagers[{at}]{}", dot(&key)), problem)),
+            );
         }
         for (at, rule) in self.relabel_configs.iter().enumerate() {
             if let Err((key, problem)) = rule.compile() {
@@ -340,7 +359,9 @@ impl Config {
         if let Err((key, problem)) = Wording::new(&self.message_title, &self.message_text) {
             found.push((key.to_owned(), format!("is no template: {problem}")));
         }
-        found.extend(self.of_channels().into_iter().map(|(key, problem)| (key.to_owned(), problem.to_owned())));
+        found.extend(
+            self.of_channels().into_iter().map(|(key, problem)| (key.to_owned(), problem.to_owned())),
+        );
         found
     }
 
@@ -371,7 +392,11 @@ impl Config {
         );
         if self.email_enabled {
             let is_mailbox = |text: &String| text.parse::<lettre::message::Mailbox>().is_ok();
-            must(!self.smtp_server.is_empty(), "email_enabled", "needs smtp_server: the host of a mail server");
+            must(
+                !self.smtp_server.is_empty(),
+                "email_enabled",
+                "needs smtp_server: the host of a mail server",
+            );
             must(is_mailbox(&self.smtp_from), "smtp_from", "is no mailbox, such as anomaly@example.com");
             must(
                 !self.email_recipients.is_empty() && self.email_recipients.iter().all(is_mailbox),
@@ -379,7 +404,9 @@ impl Config {
                 "needs mailboxes, such as [ops@example.com]",
             );
             must(
-                self.smtp_username.is_empty() || self.smtp_password.is_some() || !self.smtp_password_file.is_empty(),
+                self.smtp_username.is_empty()
+                    || self.smtp_password.is_some()
+                    || !self.smtp_password_file.is_empty(),
                 "smtp_username",
                 "needs smtp_password or smtp_password_file",
             );

@@ -142,7 +142,9 @@ impl Courier {
                             let incident = message.identity.to_string();
                             tracing::info!(notifier = channel.endpoint().notifier, what, incident, "told");
                         }
-                        Err(failure) => warn(channel.endpoint().notifier, &channel.endpoint().endpoint, failure, 1),
+                        Err(failure) => {
+                            warn(channel.endpoint().notifier, &channel.endpoint().endpoint, failure, 1)
+                        }
                     }
                     Report::Told(at, outcome, took)
                 });
@@ -159,7 +161,10 @@ impl Courier {
         let log = self.log.clone();
         let written = tokio::task::spawn_blocking(move || log.append(&records)).await;
         if let Ok(Err(error)) = written {
-            tracing::error!(error, "the notification log is not written; after a restart people may be told again");
+            tracing::error!(
+                error,
+                "the notification log is not written; after a restart people may be told again"
+            );
         }
     }
 }
@@ -172,7 +177,8 @@ fn warn(notifier: &str, endpoint: &str, failure: &Failure, alerts: usize) {
 async fn timed<T>(work: impl Future<Output = Result<T, Failure>>) -> (Result<T, Failure>, Duration) {
     let began = Instant::now();
     let outcome = std::panic::AssertUnwindSafe(work).catch_unwind().await;
-    let outcome = outcome.unwrap_or_else(|_| Err(Failure::new(Kind::Broken, "telling it panicked; please report it")));
+    let outcome =
+        outcome.unwrap_or_else(|_| Err(Failure::new(Kind::Broken, "telling it panicked; please report it")));
     (outcome, began.elapsed())
 }
 

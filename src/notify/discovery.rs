@@ -9,8 +9,8 @@ use tokio::sync::watch;
 
 use super::config::{Alertmanager, DnsSd, Scheme};
 use super::dns;
-use crate::setting::pattern::anchored;
 use crate::setting::Access;
+use crate::setting::pattern::anchored;
 
 /// One Alertmanager to tell.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +31,18 @@ pub fn named(entries: &[Alertmanager]) -> Vec<Endpoint> {
     entries.iter().filter(|entry| !entry.url.is_empty()).map(|entry| entry.endpoint(&entry.url)).collect()
 }
 
+/// All of them, looked for once.
+///
+/// # Errors
+/// What cannot be asked.
+pub async fn once(entries: &[Alertmanager]) -> Result<Vec<Endpoint>, String> {
+    let mut all = named(entries);
+    for entry in entries {
+        all.extend(entry.look().await?.iter().map(|url| entry.endpoint(url)));
+    }
+    Ok(all)
+}
+
 /// Keeps `found` up to date until nobody looks any more. What cannot be asked now is left as it was.
 pub async fn run(entries: Vec<Alertmanager>, found: watch::Sender<Vec<Endpoint>>) {
     let looks = entries.into_iter().map(|entry| watch_entry(entry, found.clone()));
@@ -48,7 +60,8 @@ async fn watch_entry(entry: Alertmanager, found: watch::Sender<Vec<Endpoint>>) {
     loop {
         match entry.look().await {
             Ok(addresses) => {
-                let mut now: Vec<Endpoint> = addresses.iter().take(MOST).map(|url| entry.endpoint(url)).collect();
+                let mut now: Vec<Endpoint> =
+                    addresses.iter().take(MOST).map(|url| entry.endpoint(url)).collect();
                 now.dedup_by(|a, b| a.url == b.url);
                 if now != before {
                     let urls: Vec<&str> = now.iter().map(|endpoint| endpoint.url.as_str()).collect();
@@ -118,7 +131,8 @@ fn of_files(files: &[String], scheme: Scheme) -> Result<Vec<String>, String> {
             let name = file.display();
             let text = std::fs::read_to_string(&file).map_err(|error| format!("{name}: {error}"))?;
             // JSON is YAML.
-            let groups: Vec<Group> = yaml_serde::from_str(&text).map_err(|error| format!("{name}: {error}"))?;
+            let groups: Vec<Group> =
+                yaml_serde::from_str(&text).map_err(|error| format!("{name}: {error}"))?;
             for group in groups {
                 let scheme = group.labels.get("__scheme__").map_or(scheme.name(), String::as_str);
                 urls.extend(group.targets.iter().map(|target| format!("{scheme}://{target}")));
@@ -138,7 +152,8 @@ fn matching(pattern: &str) -> Result<Vec<PathBuf>, String> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let parts: Vec<String> = name.split('*').map(regex::escape).collect();
     let wanted = anchored(&parts.join(".*"))?;
-    let entries = std::fs::read_dir(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+    let entries =
+        std::fs::read_dir(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
     let found = entries.flatten().map(|entry| entry.path());
     let is_wanted = |path: &PathBuf| {
         path.file_name().and_then(|name| name.to_str()).is_some_and(|name| wanted.is_match(name))
@@ -161,7 +176,8 @@ mod tests {
     fn files_list_addresses_as_prometheus_reads_them() {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name).display().to_string();
-        std::fs::write(path("a.json"), r#"[{"targets": ["a:9093", "b:9093"], "labels": {"x": "y"}}]"#).unwrap();
+        std::fs::write(path("a.json"), r#"[{"targets": ["a:9093", "b:9093"], "labels": {"x": "y"}}]"#)
+            .unwrap();
         std::fs::write(path("b.yml"), "- targets: ['c:443']\n  labels: {__scheme__: https}\n").unwrap();
         let files = [path("*.json"), path("b.yml")];
         assert_eq!(

@@ -26,7 +26,9 @@ pub(super) async fn lookup(
     let mut said = format!("{name}: no name server is known");
     for server in servers {
         match tokio::time::timeout(PATIENCE, ask(*server, name, kind)).await {
-            Ok(Ok(bytes)) => return hosts(&bytes, port).map_err(|error| format!("{name}: {server}: {error}")),
+            Ok(Ok(bytes)) => {
+                return hosts(&bytes, port).map_err(|error| format!("{name}: {server}: {error}"));
+            }
             Ok(Err(error)) => said = format!("{name}: {server}: {error}"),
             Err(_) => said = format!("{name}: {server}: timed out"),
         }
@@ -126,7 +128,8 @@ mod tests {
             let mut reply = Packet::new_reply(asked.id());
             if whole {
                 let name = asked.questions[0].qname.clone();
-                let record = |data: &RData<'static>| ResourceRecord::new(name.clone(), CLASS::IN, 1, data.clone());
+                let record =
+                    |data: &RData<'static>| ResourceRecord::new(name.clone(), CLASS::IN, 1, data.clone());
                 reply.answers = answers.iter().map(record).collect();
             } else {
                 reply.set_flags(PacketFlag::TRUNCATION);
@@ -154,7 +157,8 @@ mod tests {
 
     #[tokio::test]
     async fn hosts_are_found_by_srv_and_a_records_however_long_the_answer() {
-        let srv = RData::SRV(SRV { priority: 0, weight: 0, port: 9094, target: Name::new_unchecked("am1.local") });
+        let srv =
+            RData::SRV(SRV { priority: 0, weight: 0, port: 9094, target: Name::new_unchecked("am1.local") });
         let a = RData::A(A { address: Ipv4Addr::new(10, 0, 0, 1).into() });
         for truncates in [false, true] {
             let at = server(vec![srv.clone(), a.clone()], truncates).await;

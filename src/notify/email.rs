@@ -83,8 +83,7 @@ impl Email {
             SmtpTls::Auto => Tls::Opportunistic(self.parameters()?),
             SmtpTls::Starttls => Tls::Required(self.parameters()?),
         };
-        let mut builder =
-            SmtpTransport::builder_dangerous(host).port(*port).tls(tls).timeout(Some(PATIENCE));
+        let mut builder = SmtpTransport::builder_dangerous(host).port(*port).tls(tls).timeout(Some(PATIENCE));
         if !self.hello.is_empty() {
             builder = builder.hello_name(ClientId::Domain(self.hello.clone()));
         }
@@ -98,7 +97,8 @@ impl Email {
         let settings = |error: String| Failure::new(Kind::Settings, error);
         let read = |file: &str| std::fs::read(file).map_err(|error| settings(format!("{file}: {error}")));
         let certificates = &self.certificates;
-        let name = if certificates.server_name.is_empty() { &self.server.0 } else { &certificates.server_name };
+        let name =
+            if certificates.server_name.is_empty() { &self.server.0 } else { &certificates.server_name };
         let mut builder = TlsParameters::builder(name.clone())
             .dangerous_accept_invalid_certs(certificates.insecure_skip_verify);
         if !certificates.ca_file.is_empty() {
@@ -107,8 +107,9 @@ impl Email {
             builder = builder.certificate_store(CertificateStore::None).add_root_certificate(authority);
         }
         if !certificates.cert_file.is_empty() {
-            let identity = Identity::from_pem(&read(&certificates.cert_file)?, &read(&certificates.key_file)?)
-                .map_err(|error| settings(format!("{}: {error}", certificates.cert_file)))?;
+            let identity =
+                Identity::from_pem(&read(&certificates.cert_file)?, &read(&certificates.key_file)?)
+                    .map_err(|error| settings(format!("{}: {error}", certificates.cert_file)))?;
             builder = builder.identify_with(identity);
         }
         builder.build().map_err(|error| Failure::new(Kind::Tls, error.to_string()))
@@ -160,7 +161,8 @@ fn html(message: &Message, worded: &Worded) -> String {
 impl SmtpTls {
     /// What is done to a server at `host` and `port`: on this very host nobody listens in.
     fn at(self, host: &str, port: u16) -> Self {
-        let is_here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+        let is_here =
+            host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
         match self {
             Self::Auto if port == 465 => Self::Implicit,
             Self::Auto if !is_here => Self::Starttls,

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::alert::Alert;
+use super::alert::{Alert, fingerprint};
 use super::level::{Case, Level};
 use super::nflog::Record;
 use super::pause::Pause;
@@ -95,7 +95,8 @@ impl Ledger {
             throttle.told(record.key, record.severity, record.fired_at);
             if let Some(message) = record.message() {
                 let (severity, started_at, fired_at) = (record.severity, record.started_at, record.fired_at);
-                let known = Told { severity, started_at, fired_at, message, before: true, missing_since: None };
+                let known =
+                    Told { severity, started_at, fired_at, message, before: true, missing_since: None };
                 told.insert(record.key, known);
             }
         }
@@ -125,7 +126,9 @@ impl Ledger {
             if !seen.insert(case.key) {
                 continue;
             }
-            refused.extend(self.refused.iter().filter(|known| known.0 == case.key && known.1 == case.started_at));
+            refused.extend(
+                self.refused.iter().filter(|known| known.0 == case.key && known.1 == case.started_at),
+            );
             self.adopt(case);
             if case.ended_at.is_none() {
                 firing.insert((case.key, case.started_at));
@@ -166,7 +169,12 @@ impl Ledger {
         let Some(told) = self.told.get_mut(&case.key).filter(|told| told.before) else { return };
         if told.started_at != case.started_at && case.started_at >= self.began && case.ended_at.is_none() {
             told.started_at = case.started_at;
-            self.unlogged.push(Record::firing(&self.rules.place, &told.message, told.started_at, told.fired_at));
+            self.unlogged.push(Record::firing(
+                &self.rules.place,
+                &told.message,
+                told.started_at,
+                told.fired_at,
+            ));
         }
         told.before = false;
     }
@@ -191,7 +199,9 @@ impl Ledger {
         while let Some(step) = self.plan.pop_front() {
             let Some(message) = self.message(step, level) else { continue };
             // What was under way when the plan was made may have arrived since.
-            if !message.resolved && self.told.get(&message.key).is_some_and(|told| told.severity >= message.severity) {
+            if !message.resolved
+                && self.told.get(&message.key).is_some_and(|told| told.severity >= message.severity)
+            {
                 continue;
             }
             if message.resolved && !self.rules.sends_resolved {
@@ -224,7 +234,7 @@ impl Ledger {
             Step::End(key, at) => {
                 let told = self.told.get(&key)?;
                 let case = at.and_then(|at| level.cases.get(at));
-                Some(case.map_or_else(|| told.ended(level.at), |case| of_case(case, case.severity)))
+                Some(case.map_or_else(|| told.message.ended(level.at), |case| of_case(case, case.severity)))
             }
         }
     }
@@ -310,19 +320,25 @@ impl Ledger {
     }
 }
 
-impl Told {
-    /// Its end, where the level does not say it.
-    fn ended(&self, now: Timestamp) -> Message {
-        let mut message = Message::clone(&self.message);
+impl Message {
+    /// The firing of one alert.
+    pub fn of_alert(alert: &Alert, severity: Severity) -> Self {
+        let identity = alert.labels.without(|name| name == "severity");
+        let (key, alerts) = (fingerprint(&identity), vec![alert.clone()]);
+        Self { key, identity, severity, resolved: false, alerts }
+    }
+
+    /// Its end at `now`.
+    #[must_use]
+    pub fn ended(&self, now: Timestamp) -> Self {
+        let mut message = self.clone();
         message.resolved = true;
         for alert in message.alerts.iter_mut().filter(|alert| !alert.resolved) {
             (alert.resolved, alert.ends_at) = (true, now.max(alert.starts_at));
         }
         message
     }
-}
 
-impl Message {
     /// When the incident began.
     pub fn started_at(&self) -> Timestamp {
         self.alerts.iter().map(|alert| alert.starts_at).min().unwrap_or_default()

@@ -120,9 +120,9 @@ impl Level {
             let mut label = |severity| {
                 let key = (incident.target.clone(), incident.metric.clone(), severity);
                 let known = namer.known.remove(&key);
-                let known = fresh
-                    .entry(key)
-                    .or_insert_with(|| known.unwrap_or_else(|| identity.label(incident, severity, node_scope)));
+                let known = fresh.entry(key).or_insert_with(|| {
+                    known.unwrap_or_else(|| identity.label(incident, severity, node_scope))
+                });
                 known.clone()
             };
             cases.extend(Case::own(position, incident, &mut label, now));
@@ -163,22 +163,30 @@ impl Level {
 
     /// The same for a queue; written once, however many queues it lies in.
     pub fn posted(&self, case: &Case, step: &Step) -> Arc<Posted> {
-        let write = || {
-            let alert = self.alert(case, step);
-            Arc::new(Posted {
-                key: step.key,
-                starts_at: case.started_at,
-                resolved: step.ended_at.is_some(),
-                // Text and times always can be written.
-                json: serde_json::to_string(&alert).unwrap_or_default(),
-            })
-        };
+        let write = || Arc::new(Posted { starts_at: case.started_at, ..Posted::of(&self.alert(case, step)) });
         Arc::clone(step.posted.get_or_init(write))
     }
 }
 
+impl Posted {
+    /// `alert`, written.
+    pub fn of(alert: &Alert) -> Self {
+        Self {
+            key: fingerprint(&alert.labels),
+            starts_at: alert.starts_at,
+            resolved: alert.resolved,
+            // Text and times always can be written.
+            json: serde_json::to_string(alert).unwrap_or_default(),
+        }
+    }
+}
+
 impl Step {
-    fn new((key, labels): (u64, Labels), ended_at: Option<Timestamp>, superseded_by: Option<Severity>) -> Self {
+    fn new(
+        (key, labels): (u64, Labels),
+        ended_at: Option<Timestamp>,
+        superseded_by: Option<Severity>,
+    ) -> Self {
         Self { key, labels, ended_at, superseded_by, posted: OnceLock::new() }
     }
 }
@@ -239,7 +247,9 @@ impl Case {
             Some(alert) => (alert.severity(), None),
             None => (alerts[alerts.len() - 1].severity(), alerts.iter().map(|alert| alert.ends_at).max()),
         };
-        let step = |alert: &Arc<Alert>| Step::new((fingerprint(&alert.labels), alert.labels.clone()), end(alert), None);
+        let step = |alert: &Arc<Alert>| {
+            Step::new((fingerprint(&alert.labels), alert.labels.clone()), end(alert), None)
+        };
         Self {
             key: fingerprint(&identity),
             identity,
@@ -253,6 +263,31 @@ impl Case {
 }
 
 impl Identity {
+    /// An alert to try the way with; `None` where it is relabelled away.
+    pub fn test_alert(&self, host: &str, severity: Severity, now: Timestamp) -> Option<Alert> {
+        let own = [
+            ("alertname", NAME),
+            ("metric_name", "test"),
+            ("severity", severity.name()),
+            ("instance", host),
+            ("job", "dwcp-anomaly"),
+            ("test", "true"),
+        ];
+        let labels = relabel(&self.rules, Labels::new(self.external_labels.iter().chain(own)))?;
+        let annotations = [
+            ("summary", format!("test alert of the sidecar on {host}")),
+            ("description", "Somebody tries whether alerts arrive. Nothing is wrong.".to_owned()),
+        ];
+        Some(Alert {
+            labels,
+            annotations: annotations.into_iter().map(|(name, text)| (name.to_owned(), text)).collect(),
+            starts_at: now,
+            ends_at: now + self.heartbeat,
+            generator_url: format!("{}/", self.external_url),
+            resolved: false,
+        })
+    }
+
     /// The labels of an incident's alert and their fingerprint; `None` where they are relabelled away.
     fn label(&self, incident: &Incident, severity: Severity, node_scope: bool) -> Option<(u64, Labels)> {
         let of_target = incident.target.iter().filter(|(name, _)| !(node_scope && POD_LABELS.contains(name)));

@@ -53,7 +53,7 @@ impl Wording {
     /// The key and what is wrong with its template.
     pub fn new(title: &str, text: &str) -> Result<Self, (&'static str, String)> {
         let mut templates = Environment::new();
-        // An endless loop in a template ends.
+        // A template that includes itself ends.
         templates.set_recursion_limit(64);
         for (name, own, theirs) in [("message_title", TITLE, title), ("message_text", TEXT, text)] {
             let template = if theirs.is_empty() { own } else { theirs };
@@ -71,7 +71,9 @@ impl Wording {
             let said = self.templates.get_template(name).and_then(|template| template.render(&context));
             said.unwrap_or_else(|error| {
                 tracing::warn!(template = name, %error, "a message cannot be worded so; the default is used");
-                Environment::new().render_str(own, &context).unwrap_or_else(|_| message.worst().annotation("summary").to_owned())
+                Environment::new()
+                    .render_str(own, &context)
+                    .unwrap_or_else(|_| message.worst().annotation("summary").to_owned())
             })
         };
         let title = say("message_title", TITLE).split_whitespace().collect::<Vec<_>>().join(" ");
@@ -97,7 +99,7 @@ fn context(message: &Message) -> BTreeMap<String, Value> {
         ("ends_at", Value::from(ended)),
         ("duration", Value::from(Span::seconds(whole_seconds).to_string())),
         ("link", Value::from(alert.generator_url.as_str())),
-        ("labels", labels.collect::<Value>()),
+        ("labels", Value::from(labels.collect::<BTreeMap<String, Value>>())),
     ] {
         context.insert(name.to_owned(), value);
     }

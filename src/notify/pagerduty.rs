@@ -87,15 +87,29 @@ mod tests {
         let key = Secret::new("rk");
         let trigger = event(&message(Severity::Critical, None), &worded, &key);
         let resolve = event(&message(Severity::Critical, Some(120)), &worded, &key);
-        assert_eq!((&trigger["event_action"], &resolve["event_action"]), (&"trigger".into(), &"resolve".into()));
+        assert_eq!(
+            (&trigger["event_action"], &resolve["event_action"]),
+            (&"trigger".into(), &"resolve".into())
+        );
         assert_eq!(trigger["dedup_key"], resolve["dedup_key"]);
         assert_eq!(trigger["routing_key"], "rk");
         let payload = &trigger["payload"];
         assert_eq!(payload["summary"].as_str().unwrap().chars().count(), 1024);
         assert_eq!(
             (&payload["severity"], &payload["source"], &payload["component"], &payload["timestamp"]),
-            (&"critical".into(), &"web1:9100".into(), &"cpu_usage".into(), &"1970-01-01T00:01:40.000Z".into())
+            (
+                &"critical".into(),
+                &"web1:9100".into(),
+                &"cpu_usage".into(),
+                &"1970-01-01T00:01:40.000Z".into()
+            )
         );
-        assert!(trigger["links"].as_array().unwrap().iter().all(|link| !link["href"].as_str().unwrap().is_empty()));
+        assert!(
+            trigger["links"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .all(|link| !link["href"].as_str().unwrap().is_empty())
+        );
     }
 }

@@ -64,7 +64,9 @@ mod tests {
             })
             .collect();
         assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
-        for (again, wait) in [(Again::Soon, 1), (Again::After(Duration::from_secs(90)), 90), (Again::Later, 1)] {
+        for (again, wait) in
+            [(Again::Soon, 1), (Again::After(Duration::from_secs(90)), 90), (Again::Later, 1)]
+        {
             pause = pause.next(again, at);
             assert!(!pause.is_over(at + Duration::from_millis(wait * 1000 - 1)));
             assert!(pause.is_over(at + Duration::from_secs(wait)));

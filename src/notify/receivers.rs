@@ -170,7 +170,8 @@ impl Native {
     /// Every problem on a line of its own.
     pub fn read(path: &Path) -> Result<Self, Vec<String>> {
         let say = |problem: String| format!("{}: {problem}", path.display());
-        let text = std::fs::read_to_string(path).map_err(|error| vec![say(format!("cannot be read: {error}"))])?;
+        let text =
+            std::fs::read_to_string(path).map_err(|error| vec![say(format!("cannot be read: {error}"))])?;
         Self::parse(&text).map_err(|problems| problems.into_iter().map(say).collect())
     }
 
@@ -188,8 +189,12 @@ impl Native {
                 problems.push(format!("receivers[{at}].{unknown}: is unknown"));
             }
         }
-        let intervals: HashSet<&str> =
-            file.time_intervals.iter().chain(&file.mute_time_intervals).map(|interval| interval.name.as_str()).collect();
+        let intervals: HashSet<&str> = file
+            .time_intervals
+            .iter()
+            .chain(&file.mute_time_intervals)
+            .map(|interval| interval.name.as_str())
+            .collect();
         let route = match file.route.compile(&names, &intervals) {
             Ok(route) => Some(route),
             Err(found) => {
@@ -240,7 +245,10 @@ impl Native {
             tls: http.tls_config.clone(),
             basic_auth: http.basic_auth.clone(),
             bearer_token: http.bearer_token.clone().or_else(|| authorization?.credentials.clone()),
-            bearer_token_file: http.bearer_token_file.clone().or_else(|| authorization?.credentials_file.clone()),
+            bearer_token_file: http
+                .bearer_token_file
+                .clone()
+                .or_else(|| authorization?.credentials_file.clone()),
             proxy_url: http.proxy_url.clone(),
         }
     }
@@ -279,9 +287,9 @@ impl Native {
     fn email(&self, config: &EmailConfig, how: &How) -> Option<Arc<dyn Notifier>> {
         let global = &self.file.global;
         let or = |own: &str, global: &str| if own.is_empty() { global.to_owned() } else { own.to_owned() };
-        let (host, port) = or(&config.smarthost, &global.smtp_smarthost).rsplit_once(':').map(|(host, port)| {
-            (host.trim_matches(['[', ']']).to_owned(), port.parse::<u16>())
-        })?;
+        let (host, port) = or(&config.smarthost, &global.smtp_smarthost)
+            .rsplit_once(':')
+            .map(|(host, port)| (host.trim_matches(['[', ']']).to_owned(), port.parse::<u16>()))?;
         let port = port.ok()?;
         let user = or(&config.auth_username, &global.smtp_auth_username);
         let password = Source::of(config.auth_password.as_ref(), &config.auth_password_file)
@@ -316,10 +324,22 @@ mod tests {
         for (text, problem) in [
             ("route: {receiver: a}\nreceivers: []", "route.receiver: no receiver is called \"a\""),
             ("route: {}\nreceivers: [{name: a}]", "route.receiver: is missing"),
-            ("route: {receiver: a, matchers: [b=c]}\nreceivers: [{name: a}]", "route: must not have matchers"),
-            ("route: {receiver: a, routes: [{matchers: [b]}]}\nreceivers: [{name: a}]", "route.routes[0].matchers:"),
-            ("route: {receiver: a, routes: [{match_re: {b: '('}}]}\nreceivers: [{name: a}]", "route.routes[0].match_re:"),
-            ("route: {receiver: a, routes: [{mute_time_intervals: [x]}]}\nreceivers: [{name: a}]", "no time interval"),
+            (
+                "route: {receiver: a, matchers: [b=c]}\nreceivers: [{name: a}]",
+                "route: must not have matchers",
+            ),
+            (
+                "route: {receiver: a, routes: [{matchers: [b]}]}\nreceivers: [{name: a}]",
+                "route.routes[0].matchers:",
+            ),
+            (
+                "route: {receiver: a, routes: [{match_re: {b: '('}}]}\nreceivers: [{name: a}]",
+                "route.routes[0].match_re:",
+            ),
+            (
+                "route: {receiver: a, routes: [{mute_time_intervals: [x]}]}\nreceivers: [{name: a}]",
+                "no time interval",
+            ),
             ("route: {receiver: a}\nreceivers: [{name: a}, {name: a}]", "receivers[1].name:"),
             ("route: {receiver: a, reciever: b}\nreceivers: [{name: a}]", "unknown field `reciever`"),
             ("route: {receiver: a}\nreceivers: [{name: a, slack: x}]", "receivers[0].slack: is unknown"),

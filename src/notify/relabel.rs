@@ -84,7 +84,8 @@ impl Config {
     /// Key and problem of what Prometheus would refuse as well.
     pub fn compile(&self) -> Result<Rule, (&'static str, String)> {
         use Action::{DropEqual, HashMod, KeepEqual, LabelMap, Lowercase, Replace, Uppercase};
-        let pattern = anchored(&self.regex).map_err(|error| ("regex", format!("{:?}: {error}", self.regex)))?;
+        let pattern =
+            anchored(&self.regex).map_err(|error| ("regex", format!("{:?}: {error}", self.regex)))?;
         let sets = matches!(self.action, Replace | HashMod | Lowercase | Uppercase | KeepEqual | DropEqual);
         if sets && self.target_label.is_empty() {
             return Err(("target_label", "is missing; name the label that this action is about".to_owned()));
@@ -187,10 +188,16 @@ mod tests {
         let before = Labels::new([("a", "foo"), ("b", "Bar"), ("c", "baz"), ("alertname", "X")]);
         let left = |pairs: &[(&str, &str)]| Some(before.with(pairs.iter().copied()));
         for (yaml, expect) in [
-            ("[{source_labels: [a], regex: 'f(.*)', target_label: d, replacement: 'ch${1}-ch${1}'}]", left(&[("d", "choo-choo")])),
+            (
+                "[{source_labels: [a], regex: 'f(.*)', target_label: d, replacement: 'ch${1}-ch${1}'}]",
+                left(&[("d", "choo-choo")]),
+            ),
             ("[{source_labels: [a, b], regex: 'foo;(.*)', target_label: d}]", left(&[("d", "Bar")])),
             ("[{source_labels: [a], regex: 'o', target_label: d}]", left(&[])),
-            ("[{source_labels: [a], regex: '(foo)', target_label: '${1}_x', replacement: y}]", left(&[("foo_x", "y")])),
+            (
+                "[{source_labels: [a], regex: '(foo)', target_label: '${1}_x', replacement: y}]",
+                left(&[("foo_x", "y")]),
+            ),
             ("[{source_labels: [b], regex: '(.*)', target_label: a, replacement: ''}]", left(&[("a", "")])),
             ("[{target_label: site, replacement: lab}]", left(&[("site", "lab")])),
             ("[{source_labels: [a], regex: foo, action: drop}]", None),
@@ -200,9 +207,15 @@ mod tests {
             ("[{source_labels: [a], target_label: b, action: keepequal}]", None),
             ("[{source_labels: [a], target_label: b, action: dropequal}]", left(&[])),
             ("[{source_labels: [b], target_label: b, action: lowercase}]", left(&[("b", "bar")])),
-            ("[{source_labels: [a, b], separator: '-', target_label: d, action: uppercase}]", left(&[("d", "FOO-BAR")])),
+            (
+                "[{source_labels: [a, b], separator: '-', target_label: d, action: uppercase}]",
+                left(&[("d", "FOO-BAR")]),
+            ),
             // Of Prometheus' own tests.
-            ("[{source_labels: [c], target_label: d, action: hashmod, modulus: 1000}]", left(&[("d", "976")])),
+            (
+                "[{source_labels: [c], target_label: d, action: hashmod, modulus: 1000}]",
+                left(&[("d", "976")]),
+            ),
             ("[{regex: '(b)', action: labelmap, replacement: 'my_$1'}]", left(&[("my_b", "Bar")])),
             ("[{regex: '[ab]', action: labeldrop}]", left(&[("a", ""), ("b", "")])),
             ("[{regex: 'a.*', action: labelkeep}]", left(&[("b", ""), ("c", "")])),

@@ -217,7 +217,11 @@ mod tests {
             (429, "soon", Again::Later),
             (400, "7", Again::Never),
         ] {
-            assert_eq!(judge(status, Some(header), "", now()).unwrap_err().again, expect, "{status} {header}");
+            assert_eq!(
+                judge(status, Some(header), "", now()).unwrap_err().again,
+                expect,
+                "{status} {header}"
+            );
         }
     }
 

@@ -53,13 +53,19 @@ impl Written {
     ) -> Result<Route, Vec<(String, String)>> {
         let mut found = Vec::new();
         if self.receiver.is_empty() {
-            found.push(("route.receiver".to_owned(), "is missing; name the receiver of last resort".to_owned()));
+            found.push((
+                "route.receiver".to_owned(),
+                "is missing; name the receiver of last resort".to_owned(),
+            ));
         }
         if !(self.equals.is_empty() && self.match_re.is_empty() && self.matchers.is_empty()) {
             found.push(("route".to_owned(), "must not have matchers: it takes every alert".to_owned()));
         }
         if self.r#continue {
-            found.push(("route.continue".to_owned(), "must not be set: nothing comes after the first route".to_owned()));
+            found.push((
+                "route.continue".to_owned(),
+                "must not be set: nothing comes after the first route".to_owned(),
+            ));
         }
         if !(self.mute_time_intervals.is_empty() && self.active_time_intervals.is_empty()) {
             found.push(("route".to_owned(), "must not have time intervals".to_owned()));
@@ -79,7 +85,10 @@ impl Written {
         let mut say = |key: String, problem: String| found.push((key, problem));
         let receiver = if self.receiver.is_empty() { inherited } else { &self.receiver };
         if !self.receiver.is_empty() && !receivers.contains(receiver) {
-            say(format!("{key}.receiver"), format!("no receiver is called {receiver:?}; add it to receivers"));
+            say(
+                format!("{key}.receiver"),
+                format!("no receiver is called {receiver:?}; add it to receivers"),
+            );
         }
         for name in self.mute_time_intervals.iter().chain(&self.active_time_intervals) {
             if !intervals.contains(name.as_str()) {
@@ -90,7 +99,9 @@ impl Written {
         if !self.group_by.iter().all(|label| labels.insert(label)) {
             say(format!("{key}.group_by"), "names a label twice".to_owned());
         }
-        for (name, span) in [("group_interval", self.group_interval), ("repeat_interval", self.repeat_interval)] {
+        for (name, span) in
+            [("group_interval", self.group_interval), ("repeat_interval", self.repeat_interval)]
+        {
             if span.is_some_and(|span| span.0.is_zero()) {
                 say(format!("{key}.{name}"), "must be above 0".to_owned());
             }
@@ -111,7 +122,9 @@ impl Written {
         }
         let below = self.routes.iter().enumerate();
         let routes = below
-            .map(|(at, route)| route.node(&format!("{key}.routes[{at}]"), receiver, receivers, intervals, found))
+            .map(|(at, route)| {
+                route.node(&format!("{key}.routes[{at}]"), receiver, receivers, intervals, found)
+            })
             .collect();
         Route { receiver: receiver.to_owned(), matchers, goes_on: self.r#continue, routes }
     }

@@ -55,7 +55,11 @@ mod tests {
             (1, Severity::Critical, 100, None),
             (2, Severity::Warning, 100, None),
         ] {
-            assert_eq!(throttle.held_until(key, severity, at(now)), until.map(at), "{key} {severity:?} {now}");
+            assert_eq!(
+                throttle.held_until(key, severity, at(now)),
+                until.map(at),
+                "{key} {severity:?} {now}"
+            );
         }
         let off = Throttle::new(Duration::ZERO);
         off.told(1, Severity::Warning, at(100));

@@ -84,7 +84,18 @@ mod tests {
     fn a_payload_has_the_shape_that_alertmanager_sends() {
         let firing = payload(&message(Severity::Warning, None), "ops", "http://web1:10091");
         // As recorded from Alertmanager 0.25.
-        let names = ["receiver", "status", "alerts", "groupLabels", "commonLabels", "commonAnnotations", "externalURL", "version", "groupKey", "truncatedAlerts"];
+        let names = [
+            "receiver",
+            "status",
+            "alerts",
+            "groupLabels",
+            "commonLabels",
+            "commonAnnotations",
+            "externalURL",
+            "version",
+            "groupKey",
+            "truncatedAlerts",
+        ];
         assert_eq!(firing.as_object().unwrap().len(), names.len());
         assert!(names.iter().all(|name| firing.get(name).is_some()), "{firing}");
         let names = ["status", "labels", "annotations", "startsAt", "endsAt", "generatorURL", "fingerprint"];
@@ -97,6 +108,9 @@ mod tests {
             r#"{}:{alertname="DwcpAnomaly", cluster="c1", instance="web1:9100", job="node", metric_name="cpu_usage"}"#
         );
         let resolved = payload(&message(Severity::Warning, Some(120)), "ops", "");
-        assert_eq!((&resolved["status"], &resolved["alerts"][0]["endsAt"]), (&"resolved".into(), &"1970-01-01T00:02:00.000Z".into()));
+        assert_eq!(
+            (&resolved["status"], &resolved["alerts"][0]["endsAt"]),
+            (&"resolved".into(), &"1970-01-01T00:02:00.000Z".into())
+        );
     }
 }

@@ -181,8 +181,9 @@ impl Tls {
         if let (Some(key), Some(certificate)) = (&mut identity, given(&self.cert_file)?) {
             key.push(b'\n');
             key.extend(certificate);
-            Identity::from_pem(key)
-                .map_err(|_| format!("{} and {} are no key with its certificate", self.key_file, self.cert_file))?;
+            Identity::from_pem(key).map_err(|_| {
+                format!("{} and {} are no key with its certificate", self.key_file, self.cert_file)
+            })?;
         }
         if let Some(pem) = &authorities {
             let found = Certificate::from_pem_bundle(pem).unwrap_or_default();
@@ -217,11 +218,16 @@ impl Certificates {
 }
 
 /// TLS that asks for a certificate of `name`, whatever the address is.
-fn named(name: &ServerName<'static>, authorities: &[u8], identity: Option<&[u8]>) -> Option<rustls::ClientConfig> {
+fn named(
+    name: &ServerName<'static>,
+    authorities: &[u8],
+    identity: Option<&[u8]>,
+) -> Option<rustls::ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(CertificateDer::pem_slice_iter(authorities).flatten());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build().ok()?;
+    let verifier =
+        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build().ok()?;
     let builder = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .ok()?

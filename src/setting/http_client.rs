@@ -20,7 +20,10 @@ pub fn probing_client(timeout: Duration) -> Result<Client, Error> {
 }
 
 /// A client that posts: further settings by `apply`, and no redirect is followed.
-pub(super) fn sending(timeout: Duration, apply: impl Fn(ClientBuilder) -> ClientBuilder) -> Result<Client, Error> {
+pub(super) fn sending(
+    timeout: Duration,
+    apply: impl Fn(ClientBuilder) -> ClientBuilder,
+) -> Result<Client, Error> {
     let built = client(|| apply(basic(timeout).pool_max_idle_per_host(2).redirect(Policy::none())));
     built.map(|(client, _)| client)
 }

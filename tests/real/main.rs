@@ -10,6 +10,8 @@ mod probe;
 mod recorded;
 mod remembered;
 mod servers;
+mod sink;
 mod synthetic;
 mod targets;
+mod telling;
 mod training;

@@ -20,8 +20,6 @@ const QUIET: i64 = 400;
 const FAILOVER: i64 = 60;
 const THROTTLE: i64 = 120;
 
-
-
 /// One run of one schedule: what happens, and what each receiver got.
 struct World {
     random: Pcg64Mcg,
@@ -118,7 +116,8 @@ impl World {
 
     fn fault(&mut self, now: i64) {
         let host = format!("host{}", self.below(HOSTS as u64));
-        let fires = |known: &Incident| known.ended_at.is_none() && known.target.get("instance") == Some(&host);
+        let fires =
+            |known: &Incident| known.ended_at.is_none() && known.target.get("instance") == Some(&host);
         if !self.incidents.iter().any(fires) {
             let severity = [Severity::Info, Severity::Warning, Severity::Critical][self.below(3) as usize];
             self.incidents.insert(0, incident(&host, &[(severity, now)], None));
@@ -138,7 +137,8 @@ impl World {
     }
 
     fn end(&mut self, now: i64) {
-        let firing: Vec<usize> = (0..self.incidents.len()).filter(|n| self.incidents[*n].ended_at.is_none()).collect();
+        let firing: Vec<usize> =
+            (0..self.incidents.len()).filter(|n| self.incidents[*n].ended_at.is_none()).collect();
         if !firing.is_empty() {
             let which = firing[self.below(firing.len() as u64) as usize];
             self.incidents[which].ended_at = Some(at(now));
@@ -153,7 +153,8 @@ impl World {
     }
 
     fn step(&mut self, now: i64) {
-        let (done, rest) = std::mem::take(&mut self.under_way).into_iter().partition(|(ends, _)| *ends <= now);
+        let (done, rest) =
+            std::mem::take(&mut self.under_way).into_iter().partition(|(ends, _)| *ends <= now);
         self.under_way = rest;
         let done: Vec<(i64, Errand)> = done;
         for (_, errand) in done {
@@ -171,7 +172,8 @@ impl World {
             self.under_way.push((now + takes, errand));
         }
         // What takes no time has arrived.
-        let (done, rest) = std::mem::take(&mut self.under_way).into_iter().partition(|(ends, _)| *ends <= now);
+        let (done, rest) =
+            std::mem::take(&mut self.under_way).into_iter().partition(|(ends, _)| *ends <= now);
         self.under_way = rest;
         let done: Vec<(i64, Errand)> = done;
         for (_, errand) in done {

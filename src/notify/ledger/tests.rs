@@ -15,7 +15,11 @@ fn rules() -> Rules {
 }
 
 /// What the channel is told at `now` of these incidents, each message arriving at once: severity and status.
-fn told(ledger: &mut Ledger, incidents: Vec<crate::incident::Incident>, now: i64) -> Vec<(Severity, &'static str)> {
+fn told(
+    ledger: &mut Ledger,
+    incidents: Vec<crate::incident::Incident>,
+    now: i64,
+) -> Vec<(Severity, &'static str)> {
     let level = level(incidents, now);
     ledger.take(&level, |_| true);
     let mut told = Vec::new();
@@ -109,7 +113,10 @@ fn a_restart_neither_tells_again_nor_forgets_the_end() {
 
     let mut ledger = restarted();
     assert_eq!(told(&mut ledger, fires(), 101), [], "its incident was restored");
-    assert_eq!(told(&mut ledger, vec![incident("a", &[(WARNING, 5)], Some(110))], 110), [(WARNING, "resolved")]);
+    assert_eq!(
+        told(&mut ledger, vec![incident("a", &[(WARNING, 5)], Some(110))], 110),
+        [(WARNING, "resolved")]
+    );
 
     let mut ledger = restarted();
     assert_eq!(told(&mut ledger, Vec::new(), 101), [], "the level may not be whole yet");
@@ -117,11 +124,22 @@ fn a_restart_neither_tells_again_nor_forgets_the_end() {
     assert_eq!(told(&mut ledger, Vec::new(), 341), [(WARNING, "resolved")], "it is known no more");
 
     let mut ledger = restarted();
-    assert_eq!(told(&mut ledger, vec![incident("a", &[(WARNING, 105)], None)], 106), [], "it began anew with us");
+    assert_eq!(
+        told(&mut ledger, vec![incident("a", &[(WARNING, 105)], None)], 106),
+        [],
+        "it began anew with us"
+    );
     let log = [log.clone(), ledger.unlogged()].concat();
     let mut again = Ledger::new(rules(), &log, at(120));
-    assert_eq!(told(&mut again, vec![incident("a", &[(WARNING, 105)], None)], 121), [], "and goes on with those after us");
-    assert_eq!(told(&mut again, vec![incident("a", &[(WARNING, 105)], Some(125))], 126), [(WARNING, "resolved")]);
+    assert_eq!(
+        told(&mut again, vec![incident("a", &[(WARNING, 105)], None)], 121),
+        [],
+        "and goes on with those after us"
+    );
+    assert_eq!(
+        told(&mut again, vec![incident("a", &[(WARNING, 105)], Some(125))], 126),
+        [(WARNING, "resolved")]
+    );
 }
 
 #[test]

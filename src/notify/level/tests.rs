@@ -107,12 +107,14 @@ fn when_it_comes_back_the_old_end_is_not_told_over_the_new_start() {
 
 #[test]
 fn relabelling_changes_what_is_told_but_not_which_incident_it_is() {
-    let rules: Vec<crate::notify::relabel::Config> =
-        yaml_serde::from_str("[{regex: instance, action: labeldrop}, {source_labels: [cluster], regex: c2, action: drop}]")
-            .unwrap();
+    let rules: Vec<crate::notify::relabel::Config> = yaml_serde::from_str(
+        "[{regex: instance, action: labeldrop}, {source_labels: [cluster], regex: c2, action: drop}]",
+    )
+    .unwrap();
     let rules: Vec<Rule> = rules.iter().map(|rule| rule.compile().unwrap()).collect();
     let told = |cluster: &str, rules: Vec<Rule>| {
-        let identity = Identity { external_labels: Labels::new([("cluster", cluster)]), rules, ..Identity::default() };
+        let identity =
+            Identity { external_labels: Labels::new([("cluster", cluster)]), rules, ..Identity::default() };
         let incidents = ["a", "b"].map(|instance| incident(instance, &[(Severity::Warning, 100)], None));
         let snapshot = Snapshot { incidents: incidents.into(), ..Snapshot::default() };
         Level::new(Arc::new(snapshot), &[], Arc::new(identity), &mut Namer::default(), at(130))
