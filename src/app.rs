@@ -37,6 +37,7 @@ use past::Models;
 use telling::Telling;
 
 pub use start::{NODE_EXPORTER, Quick, find_target, in_container, setup};
+pub use telling::{Trial, test_alert};
 
 /// Everything that is decided before anything runs.
 pub struct Start {
@@ -103,6 +104,7 @@ pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
         app.open_storage(config).await?;
     }
     let ready = Arc::new(AtomicBool::new(false));
+    let relay = app.telling.relay.clone();
     let given = Given {
         snapshot: snapshots,
         own: Arc::new(move || telemetry::write(&registry)),
@@ -114,6 +116,7 @@ pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
         web: Arc::new(start.web),
         ready: Arc::clone(&ready),
         started: Instant::now(),
+        relay: Arc::new(move |body| relay.hand_in(body, Timestamp::from_seconds(unix_now() as f64))),
     };
     let heart = heart::spawn(inbox, asked, messages.downgrade(), show, telemetry.clone(), keep)?;
     app.telemetry.reloaded(start.config.is_some(), unix_now());

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! scrape ─► exposition ─► window ─► signal ─► detect ─► incident ─► snapshot ─┬─► serve   /metrics, API, page
-//! (HTTP)    (bytes→samples) (Arrow)  (PromQL)  (vote)    (state)              └─► notify  Alertmanager
+//! (HTTP)    (bytes→samples) (Arrow)  (PromQL)  (vote)    (state)              └─► notify  Alertmanagers, native channels
 //! probe ────────────────────►
 //! ```
 //!
@@ -25,6 +25,9 @@
 //!
 //! `admission` stands apart: it puts sidecars into pods. Its core is pure, and what a sidecar is to do it hands down as
 //! configuration under the sidecar's own (`DWCP_DEFAULTS`).
+//!
+//! Within `notify`, who is told what and when is decided without clock or I/O (`notify::desk`), so that schedules of faults
+//! are played through in virtual time.
 //!
 //! `tests/architecture.rs` keeps this table. Where it differs from what one might expect: `config` of a component lies
 //! beside its code and holds no I/O, so layer 1 has some; `signal` takes its gate from `detect`.

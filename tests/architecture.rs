@@ -77,6 +77,8 @@ const MAY_IMPORT: [(&str, &[&str]); 25] = [
             "exposition",
             "window",
             "signal",
+            "detect",
+            "notify",
             "scrape",
             "hostmetrics",
             "serve",
