@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What each module may import; of the layers, see `src/lib.rs`.
-const MAY_IMPORT: [(&str, &[&str]); 24] = [
+const MAY_IMPORT: [(&str, &[&str]); 25] = [
     ("series", &[]),
     ("setting", &["series"]),
     ("exposition", &["series"]),
@@ -67,6 +67,7 @@ const MAY_IMPORT: [(&str, &[&str]); 24] = [
             "train",
         ],
     ),
+    ("embed", &["series", "setting", "detect", "engine", "incident", "notify", "scrape", "config", "app"]),
     (
         "cli",
         &[

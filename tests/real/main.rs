@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, dead_code, reason = "the servers are shared with the tests under load")]
 
 mod alerts;
+mod ceiling;
 mod history;
 mod host;
 mod page;

@@ -189,12 +189,23 @@ fn sidecar_arguments(directory: &std::path::Path, port: u16) -> [String; 4] {
 
 /// The sidecar itself, with a configuration.
 pub fn sidecar(config: &str) -> Server {
+    sidecar_in(config, None)
+}
+
+/// The same within a control group.
+pub fn sidecar_in(config: &str, group: Option<&std::path::Path>) -> Server {
     let (port, directory) = (free_port(), directory());
     let file = directory.path().join("config.yaml");
     std::fs::write(&file, config).unwrap();
     let arguments = sidecar_arguments(directory.path(), port);
-    start(env!("CARGO_BIN_EXE_dwcp-anomaly"), "nothing: build it", &arguments, directory, port)
-        .ready("/-/ready")
+    let program = env!("CARGO_BIN_EXE_dwcp-anomaly");
+    let Some(group) = group else {
+        return start(program, "nothing: build it", &arguments, directory, port).ready("/-/ready");
+    };
+    // It joins before it begins.
+    let join = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", group.display());
+    let within = ["-c".to_owned(), join, "sh".to_owned(), program.to_owned()];
+    start("sh", "dash", &[&within[..], &arguments].concat(), directory, port).ready("/-/ready")
 }
 
 /// Load on this machine until it is dropped.
