@@ -10,6 +10,8 @@
 //! probe ────────────────────►
 //! ```
 //!
+//! Other programs embed it by [`embed`], which is the library's stable interface; the rest is how the sidecar is made.
+//!
 //! # Layers
 //!
 //! | layer | modules | rule |
@@ -17,7 +19,7 @@
 //! | 0 words | `series`, `setting` | no clock, no I/O; import nothing of ours above them |
 //! | 1 core | `exposition`, `window`, `signal`, `detect`, `incident`, `engine` | synchronous, deterministic: no I/O, clock, environment or entropy |
 //! | 2 edges | `scrape`, `probe`, `hostmetrics`, `notify`, `serve`, `dataset`, `model_store`, `state`, `history`, `admission` | never import each other, but all may `disk` |
-//! | 3 whole | `telemetry`, `config`, `train`, `backtest`, `app`, `cli` | compose; nobody imports `app` but `cli`, and nobody `cli` |
+//! | 3 whole | `telemetry`, `config`, `train`, `backtest`, `app`, `embed`, `cli` | compose; nobody imports `app` but `cli` and `embed`, and nobody these |
 //!
 //! The page is drawn of the same snapshots: `serve` records the recent course of every metric, draws the page's parts once
 //! a snapshot however many look, and pushes what has changed. Settings changed while running are an overlay that `config`
@@ -59,6 +61,7 @@ pub mod dataset;
 #[deny(clippy::disallowed_methods)]
 pub mod detect;
 pub mod disk;
+pub mod embed;
 #[deny(clippy::disallowed_methods)]
 pub mod engine;
 #[deny(clippy::disallowed_methods)]

@@ -29,14 +29,14 @@ use crate::series::{Labels, Timestamp};
 
 /// What outlives a reload: what other sidecars handed in, and the notification log.
 #[derive(Default)]
-pub(super) struct Telling {
+pub(crate) struct Telling {
     pub(super) relay: Relay,
     log: Option<(String, Log)>,
 }
 
 impl Telling {
     /// Starts the courier, and who looks for Alertmanagers.
-    pub(super) fn start(
+    pub(crate) fn start(
         &mut self,
         config: &Config,
         external_url: &str,
@@ -200,7 +200,7 @@ pub async fn test_alert(
 }
 
 /// What alerts say about their sender.
-pub(super) fn identity(config: &Config, external_url: &str) -> Identity {
+pub(crate) fn identity(config: &Config, external_url: &str) -> Identity {
     let alert = &config.alert;
     let pairs = alert.external_labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     Identity {

@@ -5,6 +5,7 @@
 mod alerts;
 mod api;
 mod browser;
+mod ceiling;
 mod dashboard;
 mod deployment;
 mod history;

@@ -236,12 +236,28 @@ pub fn sidecar(config: &str) -> Server {
 
 /// The same with further flags; it may not be ready yet.
 pub fn sidecar_with(config: &str, flags: &[String]) -> Server {
+    sidecar_where(config, flags, None)
+}
+
+/// The same within a control group.
+pub fn sidecar_in(config: &str, group: &std::path::Path) -> Server {
+    sidecar_where(config, &[], Some(group)).ready("/-/ready")
+}
+
+fn sidecar_where(config: &str, flags: &[String], group: Option<&std::path::Path>) -> Server {
     let (port, directory) = (free_port(), directory());
     let file = directory.path().join("config.yaml");
     std::fs::write(&file, config).unwrap();
     let mut arguments = sidecar_arguments(directory.path(), port).to_vec();
     arguments.extend_from_slice(flags);
-    start(env!("CARGO_BIN_EXE_dwcp-anomaly"), "nothing: build it", &arguments, directory, port)
+    let program = env!("CARGO_BIN_EXE_dwcp-anomaly");
+    let Some(group) = group else {
+        return start(program, "nothing: build it", &arguments, directory, port);
+    };
+    // It joins before it begins.
+    let join = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", group.display());
+    let within = ["-c".to_owned(), join, "sh".to_owned(), program.to_owned()];
+    start("sh", "dash", &[&within[..], &arguments].concat(), directory, port)
 }
 
 /// Load on this machine until it is dropped.
