@@ -4,12 +4,19 @@
 //! notifiers. Fits run on a second thread and come back to the engine as events. At the end only the scrapers and the
 //! server are told to stop; the rest ends when its channel closes.
 
+mod begin;
+mod ceiling;
 mod heart;
+mod keeper;
 mod past;
+mod rest;
+mod settings;
 mod start;
+pub(crate) mod telling;
 
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::net::TcpListener;
@@ -17,19 +24,19 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Problems, Sources};
+use crate::config::{Config, Overlay, Problems, Sources};
 use crate::engine::snapshot::Snapshot;
-use crate::notify::alert::Identity;
-use crate::notify::alertmanager::Sender;
 use crate::scrape::{self, Job};
 use crate::series::Timestamp;
-use crate::serve::{self, Guard, ReloadRequest, Shared};
-use crate::setting::http_client;
+use crate::serve::{self, Given, Guard, ReloadRequest, SettingsRequest, SettingsView, WebConfig};
 use crate::telemetry::{self, Telemetry};
+use begin::Storage;
 use heart::Message;
 use past::Models;
+use telling::Telling;
 
 pub use start::{NODE_EXPORTER, Quick, find_target, in_container, setup};
+pub use telling::{Trial, test_alert};
 
 /// Everything that is decided before anything runs.
 pub struct Start {
@@ -37,6 +44,8 @@ pub struct Start {
     pub sources: Sources,
     /// What was read there; `None` to run degraded until it can be.
     pub config: Option<Config>,
+    /// What was set while an earlier process ran.
+    pub overlay: Overlay,
     /// Bound already, so that a test may bind port 0.
     pub listener: TcpListener,
     /// The host's name for loopback and embedded targets.
@@ -45,6 +54,8 @@ pub struct Start {
     pub external_url: String,
     /// Who may change anything.
     pub guard: Guard,
+    /// TLS, users and headers of the listener.
+    pub web: WebConfig,
     /// Target that the quick start has found.
     pub quick_target: Option<String>,
 }
@@ -56,49 +67,65 @@ const QUEUE: usize = 64;
 
 /// Runs until `stop`. Everything that was begun has ended when this returns.
 pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
+    // From here on SIGHUP is a wish, not the end.
+    let hangup = start::Hangup::new();
+    let seen = start.sources.file.as_ref().and_then(|file| std::fs::read(file).ok());
     let (telemetry, registry) = Telemetry::new();
     let (messages, inbox) = mpsc::channel(QUEUE);
     let (show, snapshots) = watch::channel(Arc::new(Snapshot::default()));
     let (detect, asked) = mpsc::channel(16);
     let (reload, reloads) = mpsc::channel(4);
+    let (change_settings, changes) = mpsc::channel(4);
+    let (show_settings, settings) = watch::channel(Arc::default());
     // Retraining takes longer than keeping: a second set that waits is one too many already.
     let (keep, kept) = mpsc::channel(2);
     let port = start.listener.local_addr().map_err(|error| error.to_string())?.port();
     let mut app = App {
         telemetry: telemetry.clone(),
         sources: start.sources,
+        overlay: start.overlay,
+        settings: show_settings,
         host: start.host,
         port,
         external_url: start.external_url,
         quick_target: start.quick_target,
         snapshots: snapshots.clone(),
         running: None,
-        seen: None,
+        seen,
         models: None,
+        storage: None,
+        telling: Telling::default(),
         is_new: true,
+        memory_limit: Arc::default(),
     };
+    tokio::spawn(ceiling::watch(Arc::clone(&app.memory_limit), messages.downgrade()));
+    if let Some(config) = &start.config {
+        app.open_storage(config).await?;
+    }
     let ready = Arc::new(AtomicBool::new(false));
-    let alertmanagers =
-        start.config.iter().flat_map(|c| c.alert.alertmanagers.iter().map(|a| a.url.clone())).collect();
-    let shared = Shared {
+    let relay = app.telling.relay.clone();
+    let given = Given {
         snapshot: snapshots,
         own: Arc::new(move || telemetry::write(&registry)),
         detect,
         reload,
+        change_settings,
+        settings,
         guard: Arc::new(start.guard),
+        web: Arc::new(start.web),
         ready: Arc::clone(&ready),
         started: Instant::now(),
-        alerting: Arc::new(alertmanagers),
+        relay: Arc::new(move |body| relay.hand_in(body, Timestamp::from_seconds(unix_now() as f64))),
     };
     let heart = heart::spawn(inbox, asked, messages.downgrade(), show, telemetry.clone(), keep)?;
     app.telemetry.reloaded(start.config.is_some(), unix_now());
     let serving = CancellationToken::new();
-    let server = tokio::spawn(serve::run(start.listener, shared, serving.clone()));
+    let server = tokio::spawn(serve::run(start.listener, given, serving.clone()));
     // The past of the targets may take seconds: alive at once, ready then.
     let is_loaded = start.config.is_some();
     app.take_up(start.config.unwrap_or_else(idle), &messages).await;
     ready.store(is_loaded, Ordering::Relaxed);
-    app.watch_config(reloads, kept, &messages, &ready, &stop).await;
+    app.watch_config((reloads, hangup), changes, kept, &messages, &ready, &stop).await;
     tracing::info!("stopping");
     app.end_scrapers().await;
     drop(messages);
@@ -116,6 +143,8 @@ fn idle() -> Config {
 struct App {
     telemetry: Telemetry,
     sources: Sources,
+    overlay: Overlay,
+    settings: watch::Sender<Arc<SettingsView>>,
     host: String,
     port: u16,
     external_url: String,
@@ -125,8 +154,13 @@ struct App {
     /// The file's content when it was last read.
     seen: Option<Vec<u8>>,
     models: Option<Models>,
+    /// What is kept where; `None` until a configuration has told.
+    storage: Option<Storage>,
+    telling: Telling,
     /// Nothing has been judged yet.
     is_new: bool,
+    /// Bytes; 0 for no limit.
+    memory_limit: Arc<AtomicU64>,
 }
 
 /// The tasks of one configuration.
@@ -143,18 +177,25 @@ impl App {
         if let Some(url) = self.quick_target.as_ref().filter(|_| config.scrape.targets.is_empty()) {
             config.scrape.targets.push(scrape::config::Target::new(url));
         }
-        let setup = start::setup(&config, &self.host, self.port);
+        self.show_settings(&config);
+        let mut setup = start::setup(&config, &self.host, self.port);
+        let limit = ceiling::limit(config.limits.memory.map(|limit| limit.0), Path::new("/")).unwrap_or(0);
+        self.telemetry.memory_limit(limit);
+        self.memory_limit.store(limit, Ordering::Relaxed);
+        ceiling::bound_windows(&mut setup, limit);
         start::announce(&config, &setup, &self.external_url);
         let wanted = start::wanted(&setup);
         self.end_scrapers().await;
         self.end_senders().await;
         let labels: Vec<_> = setup.targets.iter().map(|target| target.labels.clone()).collect();
+        self.telemetry.watches(&labels, &self.external_url);
         let known = setup.clone();
         let (pending, told): (Vec<_>, Vec<_>) = labels.iter().map(|_| watch::channel(false)).unzip();
         // The channel outlives this call, so the engine always hears of it.
         let _ = messages.send(Message::Reconfigure(Box::new(setup), pending)).await;
-        if std::mem::take(&mut self.is_new) {
-            past::recall(&config, &known, Timestamp::from_seconds(unix_now() as f64), messages).await;
+        // Without a configuration there is nothing to begin with.
+        if self.storage.is_some() && std::mem::take(&mut self.is_new) {
+            self.begin(&config, known.clone(), messages).await;
         }
         self.models.insert(Models::new(&config, known.targets.len() == 1)).look(messages).await;
         let mut running = Running {
@@ -163,7 +204,6 @@ impl App {
             stop_senders: CancellationToken::new(),
             senders: JoinSet::new(),
         };
-        self.seen = self.sources.file.as_ref().and_then(|file| std::fs::read(file).ok());
         let targets = labels.into_iter().zip(told).collect();
         Self::start_scrapers(&config, targets, &wanted, messages, &mut running);
         Self::start_prober(&config, &wanted, messages, &mut running);
@@ -229,24 +269,10 @@ impl App {
         });
     }
 
-    fn start_senders(&self, config: &Config, running: &mut Running) {
-        let identity = Identity {
-            external_labels: config.alert.external_labels.clone(),
-            external_url: self.external_url.clone(),
-            heartbeat: config.check_interval.0.max(config.alert.resend()),
-            shared_nodes: config.alert.shared_nodes,
-        };
-        for to in &config.alert.alertmanagers {
-            let Ok((client, _)) = http_client(Duration::from_secs(10)) else { continue };
-            let sender = Sender {
-                client,
-                to: to.clone(),
-                identity: identity.clone(),
-                resend_delay: config.alert.resend(),
-                counters: self.telemetry.alerts.clone(),
-            };
-            running.senders.spawn(sender.run(self.snapshots.clone(), running.stop_senders.clone()));
-        }
+    fn start_senders(&mut self, config: &Config, running: &mut Running) {
+        let (counters, snapshots) = (self.telemetry.alerts.clone(), self.snapshots.clone());
+        let stop = running.stop_senders.clone();
+        self.telling.start(config, &self.external_url, counters, snapshots, stop, &mut running.senders);
     }
 
     async fn end_scrapers(&mut self) {
@@ -256,7 +282,7 @@ impl App {
         }
     }
 
-    /// Senders say their last and end; one that hangs is not waited for longer than its request may take.
+    /// Senders say their last and end; a receiver that hangs is not waited for longer than a request may take.
     async fn end_senders(&mut self) {
         if let Some(running) = &mut self.running {
             running.stop_senders.cancel();
@@ -268,7 +294,8 @@ impl App {
     /// Reloads when asked, when told by a signal, and when the file has changed; until `stop`.
     async fn watch_config(
         &mut self,
-        mut reloads: mpsc::Receiver<ReloadRequest>,
+        (mut reloads, mut hangup): (mpsc::Receiver<ReloadRequest>, start::Hangup),
+        mut changes: mpsc::Receiver<SettingsRequest>,
         mut kept: mpsc::Receiver<heart::Kept>,
         messages: &mpsc::Sender<Message>,
         ready: &AtomicBool,
@@ -276,12 +303,16 @@ impl App {
     ) {
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut hangup = start::Hangup::new();
         loop {
             let (asked, reason) = tokio::select! {
                 () = stop.cancelled() => return,
                 Some(reply) = reloads.recv() => (Some(reply), "asked for"),
                 () = hangup.recv() => (None, "SIGHUP"),
+                Some(SettingsRequest { change, reply }) = changes.recv() => {
+                    // Whoever asked may have left.
+                    let _ = reply.send(self.change_settings(change, messages).await);
+                    continue;
+                }
                 Some(kept) = kept.recv() => {
                     self.models.iter_mut().for_each(|models| models.keep(&kept));
                     continue;
@@ -315,11 +346,18 @@ impl App {
     }
 
     async fn reload(&mut self, reason: &str, messages: &mpsc::Sender<Message>) -> Result<(), Problems> {
-        let outcome = self.sources.load();
+        // Before it is read: what is written meanwhile is seen at the next look.
+        self.has_changed();
+        let outcome = self.sources.load_whole(&self.overlay);
         self.telemetry.reloaded(outcome.is_ok(), unix_now());
         match outcome {
-            Ok(config) => {
+            Ok((config, overlay)) => {
                 tracing::info!(reason, "configuration reloaded");
+                self.overlay = overlay;
+                if let Err(error) = self.open_storage(&config).await {
+                    tracing::error!(error, "the state is kept in memory only");
+                    self.storage = Some(Storage { path: config.storage.path.clone(), found: None });
+                }
                 self.take_up(config, messages).await;
                 Ok(())
             }

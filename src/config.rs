@@ -1,16 +1,18 @@
 //! The whole configuration: layered, read strictly, validated before anything acts on it.
 //!
-//! Layers: defaults, those handed down in `DWCP_DEFAULTS` (by an injector, in JSON), the file, the environment
-//! (`DWCP__DETECTOR__ENSEMBLE_THRESHOLD=0.7`). Lists are replaced whole.
+//! Layers: defaults, those handed down in `DWCP_DEFAULTS` (by an injector, in JSON), the file, what was set while running,
+//! the environment (`DWCP__DETECTOR__ENSEMBLE_THRESHOLD=0.7`). Lists are replaced whole.
 //! Each section's struct lies beside the code that it configures; here they are only put together and checked
 //! against each other. A problem names file, line, key path and remedy.
 
 mod check;
 mod later;
 mod locate;
+mod overlay;
 
 pub use check::{Checked, check_file};
 pub use later::{History, Storage};
+pub use overlay::{Origin, Overlay, SETTABLE};
 
 use std::path::{Path, PathBuf};
 
@@ -49,6 +51,17 @@ pub struct Config {
     pub window: Window,
     /// What outlives the process.
     pub storage: later::Storage,
+    /// What the process may take.
+    pub limits: Limits,
+}
+
+/// The section `limits`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Bytes of the process; by default what its control group may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<ByteSize>,
 }
 
 /// The section `window`.
@@ -81,6 +94,7 @@ impl Default for Config {
             history: later::History::default(),
             window: Window::default(),
             storage: later::Storage::default(),
+            limits: Limits::default(),
         }
     }
 }
@@ -106,8 +120,13 @@ const PREFIX: &str = "DWCP__";
 const HANDED_DOWN: &str = "DWCP_DEFAULTS";
 
 impl Sources {
-    /// Reads, layers and validates.
+    /// Reads, layers and validates, without what was set while running.
     pub fn load(&self) -> Result<Config, Problems> {
+        self.load_over(&Overlay::default())
+    }
+
+    /// Reads, layers and validates, with `overlay` over the file.
+    pub fn load_over(&self, overlay: &Overlay) -> Result<Config, Problems> {
         let text = match &self.file {
             Some(path) => read(path)?,
             None => String::new(),
@@ -115,17 +134,20 @@ impl Sources {
         let name = self.file.as_deref().unwrap_or(Path::new("defaults"));
         strict(Path::new(HANDED_DOWN), self.handed_down())?;
         strict(name, &text)?;
-        let config = self.layer(&text)?;
+        let config = self.layer(&text, overlay)?;
         let problems = check::problems(&config);
         if problems.is_empty() {
             return Ok(config);
         }
         Err(Problems(
-            problems.into_iter().map(|(key, problem)| self.say(name, &text, &key, &problem)).collect(),
+            problems
+                .into_iter()
+                .map(|(key, problem)| self.say(name, &text, overlay, &key, &problem))
+                .collect(),
         ))
     }
 
-    fn layer(&self, text: &str) -> Result<Config, Problems> {
+    fn layer(&self, text: &str, overlay: &Overlay) -> Result<Config, Problems> {
         let fail = |error: String| Problems(vec![error]);
         let mut base = Config::default();
         if self.quick_start {
@@ -136,7 +158,8 @@ impl Sources {
         let mut builder = config::Config::builder()
             .add_source(config::File::from_str(&defaults, yaml))
             .add_source(config::File::from_str(self.handed_down(), yaml))
-            .add_source(config::File::from_str(if text.trim().is_empty() { "{}" } else { text }, yaml));
+            .add_source(config::File::from_str(if text.trim().is_empty() { "{}" } else { text }, yaml))
+            .add_source(config::File::from_str(&overlay.value().to_string(), yaml));
         for (variable, value) in self.variables() {
             let key = variable[PREFIX.len()..].to_lowercase().replace("__", ".");
             builder = builder
@@ -164,10 +187,13 @@ impl Sources {
         format!("environment ({}): {error}; unset the variable or correct it", names.join(", "))
     }
 
-    fn say(&self, file: &Path, text: &str, key: &str, problem: &str) -> String {
+    fn say(&self, file: &Path, text: &str, overlay: &Overlay, key: &str, problem: &str) -> String {
         let variable = format!("{PREFIX}{}", key.to_uppercase().replace('.', "__"));
         if self.variables().any(|(name, _)| name == variable) {
             return format!("environment: {variable}: {problem}");
+        }
+        if overlay.has_section(key) {
+            return format!("overlay: {key}: {problem}");
         }
         match locate::line(text, key) {
             Some(line) => format!("{}:{line}: {key}: {problem}", file.display()),

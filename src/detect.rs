@@ -5,6 +5,7 @@ pub mod calibrate;
 pub mod config;
 pub mod drift;
 pub mod esd;
+pub mod evidence;
 pub mod fits;
 pub mod gate;
 pub mod guard;

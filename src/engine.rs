@@ -3,7 +3,9 @@
 //! Synchronous and deterministic: time comes with the events, fits run elsewhere and come back as events, and a fit
 //! asked for at one check takes effect thirty checks later, so that how long it took changes nothing.
 
+pub mod kept;
 mod rule;
+pub mod shed;
 pub mod snapshot;
 mod target;
 pub mod trial;
@@ -22,8 +24,10 @@ use crate::incident::{Incident, State};
 use crate::series::{Batch, Labels, Timestamp};
 use crate::signal::{Definition, Plan};
 use crate::window::Limits;
+use kept::{Incidents, KeptTarget, Restored};
+use shed::Shed;
 use snapshot::{Detection, IncidentKey, Snapshot};
-use target::{Kind, Target};
+use target::{Kind, STEP_BACK, Target};
 
 /// Everything the engine is told by the configuration.
 #[derive(Clone, Debug)]
@@ -154,9 +158,20 @@ pub struct Judgement<'a> {
     pub firing: Option<Severity>,
 }
 
+/// Why a question has no answer, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unanswerable {
+    /// It does not say what is meant, or names what is not there.
+    Unclear(String),
+    /// Nothing is known yet.
+    NotYet(String),
+}
+
 /// Ended incidents remembered, at most, and for how long.
 const MOST_ENDED: usize = 1000;
 const REMEMBERED: Duration = Duration::from_hours(24);
+/// Bytes that a window keeps however short memory is.
+const LEAST_WINDOW: usize = 1 << 20;
 
 /// The engine.
 pub struct Engine {
@@ -165,13 +180,22 @@ pub struct Engine {
     ended: VecDeque<Incident>,
     opened: Arc<HashMap<IncidentKey, u64>>,
     now: Timestamp,
+    /// What was last given up for memory, and how often the windows were halved.
+    shed: (Option<Shed>, u32),
 }
 
 impl Engine {
     /// An engine that has seen nothing.
     pub fn new(setup: Setup) -> Self {
         let targets = setup.targets.iter().map(|target| Target::new(target.clone(), &setup)).collect();
-        Self { setup, targets, ended: VecDeque::new(), opened: Arc::default(), now: Timestamp::default() }
+        Self {
+            setup,
+            targets,
+            ended: VecDeque::new(),
+            opened: Arc::default(),
+            now: Timestamp::default(),
+            shed: (None, 0),
+        }
     }
 
     /// Takes one step. An event of a target that is no longer there changes nothing.
@@ -201,7 +225,8 @@ impl Engine {
     }
 
     fn check(&mut self, index: usize, at: Timestamp, kind: Kind, step: &mut Step) {
-        self.now = self.now.max(at);
+        // Wall time that was set back far has restarted the windows as well.
+        self.now = if self.now.since(at) > STEP_BACK { at } else { self.now.max(at) };
         let Some(target) = self.targets.get_mut(index) else { return };
         let changes = target.check(at, kind, &self.setup);
         step.tasks.extend(target.due());
@@ -243,7 +268,9 @@ impl Engine {
     }
 
     /// Windows, baselines and incidents of targets and signals that stay are kept.
-    fn reconfigure(&mut self, setup: Setup, step: &mut Step) {
+    fn reconfigure(&mut self, mut setup: Setup, step: &mut Step) {
+        Shed::apply(self.shed.0, &mut setup);
+        setup.limits.bytes >>= self.shed.1;
         let mut before = std::mem::take(&mut self.targets);
         let mut targets = Vec::with_capacity(setup.targets.len());
         for wanted in &setup.targets {
@@ -256,7 +283,7 @@ impl Engine {
                 }
                 Some(mut target) => {
                     let mut fresh = Target::new(wanted.clone(), &setup);
-                    let changes = fresh.inherit(&mut target, &setup, self.now);
+                    let changes = fresh.inherit(&mut target, (&self.setup, &setup), self.now);
                     changes.into_iter().for_each(|change| self.remember(change, self.now, step));
                     fresh
                 }
@@ -285,6 +312,7 @@ impl Engine {
         let show = |target: &Target| Arc::new(target.show(&self.setup, used(&target.setup().labels)));
         Snapshot {
             at: self.now,
+            interval: self.setup.interval,
             enabled: self.setup.enabled,
             threshold: self.setup.detection.threshold,
             targets: self.targets.iter().map(show).collect(),
@@ -299,7 +327,7 @@ impl Engine {
         &self,
         instance: Option<&str>,
         values: Option<&HashMap<String, f64>>,
-    ) -> Result<Detection, String> {
+    ) -> Result<Detection, Unanswerable> {
         let is_meant = |t: &&Target| instance.is_none_or(|i| t.setup().labels.get("instance") == Some(i));
         let mut meant = self.targets.iter().filter(is_meant);
         let names = || {
@@ -311,8 +339,14 @@ impl Engine {
         };
         match (meant.next(), meant.next()) {
             (Some(target), None) => target.detect(&self.setup, values),
-            (Some(_), Some(_)) => Err(format!("several targets: say which by target=, one of {}", names())),
-            (None, _) => Err(format!("no such target; there are: {}", names())),
+            (Some(_), Some(_)) => Err(Unanswerable::Unclear(format!(
+                "several targets: say which by target=, one of {}",
+                names()
+            ))),
+            (None, _) if self.targets.is_empty() => {
+                Err(Unanswerable::NotYet("nothing is watched: configure scrape.targets".to_owned()))
+            }
+            (None, _) => Err(Unanswerable::Unclear(format!("no such target; there are: {}", names()))),
         }
     }
 
@@ -357,6 +391,77 @@ impl Engine {
         if let Some(target) = self.targets.get_mut(target) {
             *target = Target::new(target.setup().clone(), &self.setup);
         }
+    }
+
+    /// What is known of every target; shares the buffers.
+    pub fn keep(&mut self) -> Vec<KeptTarget> {
+        self.targets.iter_mut().map(|target| target.keep(&self.setup)).collect()
+    }
+
+    /// Gives up the next thing, to take less memory; says which, if anything is left.
+    pub fn shed(&mut self) -> Option<Shed> {
+        let next = Shed::after(self.shed.0);
+        if next == Shed::Series && self.setup.limits.bytes < 2 * LEAST_WINDOW {
+            return None;
+        }
+        self.shed.0 = Some(next);
+        match next {
+            Shed::CoarseTiers => self.targets.iter_mut().for_each(Target::shed_tiers),
+            Shed::Lstm | Shed::ForestSize => {
+                Shed::apply(Some(next), &mut self.setup);
+                self.targets.iter_mut().for_each(|target| target.make_frugal(&self.setup, next));
+            }
+            Shed::Series => {
+                self.shed.1 += 1;
+                self.setup.limits.bytes /= 2;
+                let bytes = self.setup.limits.bytes;
+                self.targets.iter_mut().for_each(|target| target.shrink(bytes));
+            }
+        }
+        Some(next)
+    }
+
+    /// How much has been given up: 0 for nothing, 1 to 3 as in [`Shed`], and one more each time windows were halved.
+    pub fn shed_level(&self) -> u32 {
+        self.shed.0.map_or(0, |last| last as u32 + 1) + self.shed.1.saturating_sub(1)
+    }
+
+    /// Every incident.
+    pub fn incidents(&self) -> Incidents {
+        Incidents {
+            at: self.now,
+            standing: self.targets.iter().flat_map(Target::standing).collect(),
+            ended: self.ended.iter().cloned().collect(),
+            opened: self.opened.iter().map(|(key, count)| (key.clone(), *count)).collect(),
+        }
+    }
+
+    /// Goes on with what was kept, before anything was judged; says how, for each target that is there.
+    pub fn restore(&mut self, kept: Vec<KeptTarget>, incidents: Incidents) -> Vec<(Labels, Restored)> {
+        let mut restored = Vec::new();
+        for kept in kept {
+            let target = self.targets.iter_mut().find(|target| target.setup().labels == kept.about.labels);
+            if let Some(target) = target {
+                restored.push((kept.about.labels.clone(), target.restore(kept, &self.setup)));
+            }
+        }
+        self.now = self.now.max(incidents.at);
+        self.opened = Arc::new(incidents.opened.into_iter().collect());
+        self.ended = incidents.ended.into();
+        for standing in incidents.standing {
+            let target = self.targets.iter_mut().find(|target| target.setup().labels == standing.target);
+            if !target.is_some_and(|target| target.stand(&standing, &self.setup)) {
+                self.ended.extend(target::ended(standing, self.now));
+            }
+        }
+        self.ended.make_contiguous().sort_by_key(|incident| std::cmp::Reverse(incident.ended_at));
+        self.ended.truncate(MOST_ENDED);
+        restored
+    }
+
+    /// The samples of a series that are held, oldest first.
+    pub fn raw(&self, target: usize, series: &Labels) -> Vec<(Timestamp, f64)> {
+        self.targets.get(target).map(|target| target.raw(series)).unwrap_or_default()
     }
 
     /// Whether an incident of a target has begun and does not fire yet.

@@ -3,13 +3,16 @@
 pub mod config;
 pub mod machine;
 
-use serde::Serialize;
+use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
+use crate::detect::evidence::Explanation;
 use crate::detect::verdict::{Assessment, Detector, Severity};
 use crate::series::{Labels, Timestamp};
 
 /// Why an incident moved from one state to the next; reused in logs, labels, annotations and the API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// The score went over the threshold.
@@ -59,7 +62,7 @@ pub enum State {
 }
 
 /// An incident that fires or has ended.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Incident {
     /// The target's final labels.
     pub target: Labels,
@@ -81,6 +84,8 @@ pub struct Incident {
     pub worst: Assessment,
     /// Names of the target's other metrics that were anomalous beside it.
     pub also: Vec<String>,
+    /// What the vote at its worst check rested on.
+    pub explanation: Option<Arc<Explanation>>,
 }
 
 impl Incident {

@@ -11,7 +11,6 @@
 //! turns by a lock that the system takes back from one that dies; readers need none, and may be on a read-only directory.
 //! A file says nothing that changes from run to run, so the same data and seed give the same bytes.
 
-mod directory;
 mod file;
 #[cfg(test)]
 mod tests;
@@ -24,11 +23,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::disk::{self, Lock, Written};
 use crate::series::Timestamp;
-use directory::{Lock, Written};
 
 pub use file::Refusal;
 
+/// The file that writers lock.
+const LOCK: &str = ".lock";
 /// The file that names the version in use.
 const CURRENT: &str = "current";
 /// The last number that six digits can say.
@@ -220,7 +221,7 @@ impl Store {
     pub fn load(&self, version: Version) -> Result<Loaded, Error> {
         let path = self.file(version);
         let refused = |why| Error::Refused { path: path.clone(), why };
-        let mut bytes = match directory::read(&path, file::MOST_BYTES) {
+        let mut bytes = match disk::read(&path, file::MOST_BYTES) {
             Ok(Some(bytes)) => bytes,
             Ok(None) => return Err(refused(Refusal::TooLarge)),
             Err(why) if why.kind() == io::ErrorKind::NotFound => return Err(Error::Absent { path }),
@@ -311,7 +312,7 @@ impl Store {
     /// The version in use, by one look at a small file; `None` where none is.
     pub fn in_use(&self) -> Result<Option<Version>, Error> {
         let path = self.directory.join(CURRENT);
-        let bytes = match directory::read(&path, 64) {
+        let bytes = match disk::read(&path, 64) {
             Ok(bytes) => bytes.unwrap_or_default(),
             Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(why) => return Err(Error::Read { path, why }),
@@ -323,7 +324,7 @@ impl Store {
 
     /// Ascending.
     fn versions(&self) -> Result<Vec<Version>, Error> {
-        let names = directory::names(&self.directory);
+        let names = disk::names(&self.directory);
         let names = names.map_err(|why| Error::Read { path: self.directory.clone(), why })?;
         let mut versions: Vec<Version> = names.iter().filter_map(|name| version_of(name)).collect();
         versions.sort_unstable();
@@ -332,7 +333,7 @@ impl Store {
 
     fn lock(&self) -> Result<Lock, Error> {
         let path = self.directory.clone();
-        match Lock::take(&path, PATIENCE) {
+        match Lock::take(&path, LOCK, PATIENCE, is_ours) {
             Ok(Some(lock)) => Ok(lock),
             Ok(None) => Err(Error::Busy { path }),
             Err(why) => Err(Error::Write { path, why }),
@@ -342,6 +343,11 @@ impl Store {
     fn file(&self, version: Version) -> PathBuf {
         self.directory.join(format!("{version}.model"))
     }
+}
+
+/// What others keep in the directory is not touched.
+fn is_ours(name: &str) -> bool {
+    name == CURRENT || version_of(name).is_some()
 }
 
 fn version_of(name: &str) -> Option<Version> {

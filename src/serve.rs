@@ -4,37 +4,40 @@
 //! number and in patience; routes are axum's.
 
 mod api;
+mod connection;
+mod course;
+mod example;
 mod guard;
+mod live;
 pub mod metrics;
 mod page;
+mod relay;
+mod web;
+mod words;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+pub use api::{Layer, Refused, SettingsChange, SettingsRequest, SettingsView};
 pub use guard::Guard;
+pub use web::WebConfig;
 
+use crate::engine::Unanswerable;
 use crate::engine::snapshot::{Detection, Snapshot};
+use course::Courses;
+use live::Live;
 
-/// Connections served at once; more wait in the kernel's queue.
-const CONNECTIONS: usize = 256;
-/// For a client to send its headers.
-const HEADERS: Duration = Duration::from_secs(10);
-/// For connections to end once told to.
-const GRACE: Duration = Duration::from_secs(3);
 /// Of a request.
 const BODY: usize = 1 << 20;
 
@@ -45,15 +48,14 @@ pub struct DetectRequest {
     /// A vector of metrics, or `None` for the current windows.
     pub values: Option<HashMap<String, f64>>,
     /// The answer, or what is wrong with the question.
-    pub reply: oneshot::Sender<Result<Detection, String>>,
+    pub reply: oneshot::Sender<Result<Detection, Unanswerable>>,
 }
 
 /// A request to read the configuration anew, with a place for the outcome.
 pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
 
 /// Everything that is answered from.
-#[derive(Clone)]
-pub struct Shared {
+pub struct Given {
     /// What the engine last showed. Ends when the engine does.
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
     /// Writes the sidecar's own metrics, in OpenMetrics without its last line.
@@ -62,62 +64,62 @@ pub struct Shared {
     pub detect: mpsc::Sender<DetectRequest>,
     /// Asks for a reload.
     pub reload: mpsc::Sender<ReloadRequest>,
+    /// Asks for other settings.
+    pub change_settings: mpsc::Sender<SettingsRequest>,
+    /// The settings in force.
+    pub settings: watch::Receiver<Arc<SettingsView>>,
     /// Who may change anything.
     pub guard: Arc<Guard>,
+    /// TLS, users and headers.
+    pub web: Arc<WebConfig>,
     /// Set once the configuration is loaded.
     pub ready: Arc<AtomicBool>,
     /// When the process started.
     pub started: Instant,
-    /// How alerts leave, for the status.
-    pub alerting: Arc<Vec<String>>,
+    /// Takes in the alerts of another sidecar, or says what is wrong with them.
+    pub relay: Arc<dyn Fn(&[u8]) -> Result<(), String> + Send + Sync>,
+}
+
+/// What handlers see: what they are given, and what the server keeps by itself.
+#[derive(Clone)]
+struct Shared {
+    given: Arc<Given>,
+    courses: Courses,
+    live: Live,
+}
+
+impl std::ops::Deref for Shared {
+    type Target = Given;
+
+    fn deref(&self) -> &Given {
+        &self.given
+    }
 }
 
 /// Serves until told to stop, then lets open requests end.
-pub async fn run(listener: TcpListener, shared: Shared, stop: CancellationToken) {
-    let router = router(shared);
-    let graceful = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let place = tokio::select! {
-            () = stop.cancelled() => break,
-            place = Arc::clone(&places).acquire_owned() => place,
-        };
-        let stream = tokio::select! {
-            () = stop.cancelled() => break,
-            accepted = listener.accept() => accepted,
-        };
-        // Too many open files, or a client that left already: the next may fare better.
-        let (Ok(place), Ok((stream, _))) = (place, stream) else { continue };
-        let connection = hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADERS)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
-        let connection = graceful.watch(connection);
-        tokio::spawn(async move {
-            // A connection that breaks is the client's affair.
-            let _ = connection.await;
-            drop(place);
-        });
-    }
-    let _ = tokio::time::timeout(GRACE, graceful.shutdown()).await;
+pub async fn run(listener: TcpListener, given: Given, stop: CancellationToken) {
+    let shared =
+        Shared { given: Arc::new(given), courses: Courses::default(), live: Live::new(stop.clone()) };
+    let web = Arc::clone(&shared.web);
+    let following = tokio::spawn(live::follow(shared.clone(), stop.clone()));
+    connection::serve(listener, router(shared), web, stop).await;
+    // It ends by the same word.
+    let _ = following.await;
 }
 
 fn router(shared: Shared) -> Router {
-    let api = Router::new()
-        .route("/status", get(api::status))
-        .route("/recent", get(api::recent))
-        .route("/detect", post(api::detect));
+    let change = axum::middleware::from_fn_with_state(shared.clone(), guard::may_change);
     Router::new()
-        .route("/", get(page::index))
-        .route("/runbook/{metric}", get(page::runbook))
+        .merge(page::routes())
+        .merge(api::routes(&shared))
         .route("/metrics", get(metrics::answer))
         .route("/-/healthy", get(healthy))
         .route("/-/ready", get(ready))
-        .route("/-/reload", post(reload).put(reload))
-        .nest("/api/v1/monitoring/anomaly", api)
+        .route("/api/v2/alerts", post(relay::hand_in).route_layer(change.clone()))
+        .route("/-/reload", post(reload).put(reload).route_layer(change))
         .fallback(api::not_found)
         .method_not_allowed_fallback(api::method_not_allowed)
-        .layer(axum::middleware::from_fn_with_state(shared.clone(), guard::check))
+        .layer(axum::middleware::from_fn_with_state(shared.clone(), guard::admit))
         .layer(tower_http::limit::RequestBodyLimitLayer::new(BODY))
         .layer(tower_http::catch_panic::CatchPanicLayer::new())
         .with_state(shared)

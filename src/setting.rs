@@ -2,11 +2,14 @@
 //!
 //! Each type parses itself, says in its error what would be right, and prints back the way it was written.
 
+mod access;
 mod http_client;
+pub mod pattern;
 mod text;
 
+pub use access::{Access, BasicAuth, Tls, hide};
 pub use http_client::{http_client, probing_client};
-pub use text::{escape, rfc3339, short};
+pub use text::{escape, rfc3339, short, without_password};
 
 use std::fmt;
 use std::str::FromStr;
@@ -27,7 +30,8 @@ fn not_a(text: &str, wanted: &'static str) -> NotA {
 }
 
 /// A length of time in Prometheus' notation: `10s`, `1h30m`, `7d`; never negative.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, utoipa::ToSchema)]
+#[schema(value_type = String, pattern = r"^(\d{1,4}d)?(\d{1,4}h)?(\d{1,4}m)?(\d{1,4}s)?(\d{1,4}ms)?$", min_length = 2)]
 pub struct Span(pub Duration);
 
 const SPAN_UNITS: [(&str, u64); 7] = [
@@ -151,6 +155,15 @@ impl<'de> Deserialize<'de> for ByteSize {
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize)]
 #[serde(transparent)]
 pub struct Ratio(f64);
+
+impl utoipa::PartialSchema for Ratio {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        let number = utoipa::openapi::ObjectBuilder::new().schema_type(utoipa::openapi::Type::Number);
+        number.minimum(Some(0.0)).maximum(Some(1.0)).into()
+    }
+}
+
+impl utoipa::ToSchema for Ratio {}
 
 impl Ratio {
     /// `value` if it is a ratio.

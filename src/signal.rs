@@ -19,7 +19,6 @@ mod histogram;
 mod lower;
 mod memo;
 mod narrow;
-mod pattern;
 mod plan;
 mod range;
 mod relabel;

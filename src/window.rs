@@ -33,6 +33,19 @@ pub struct Window {
     generation: u64,
     refused: u64,
     late: u64,
+    /// Name of the largest family, once the window has been full.
+    crowded: Option<String>,
+}
+
+/// Some of a window's series at one moment, with the time axis that they share; without a copy.
+#[derive(Clone)]
+pub struct FrozenTable {
+    /// Whose times the rows are; `None` where the series brings its own.
+    pub origin: Option<Origin>,
+    /// One a column.
+    pub series: Vec<Labels>,
+    /// The samples.
+    pub rows: Frozen,
 }
 
 /// Whose times a table's rows are.
@@ -52,7 +65,54 @@ pub struct SeriesRef {
 impl Window {
     /// An empty window.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, tables: Vec::new(), index: HashMap::new(), generation: 0, refused: 0, late: 0 }
+        Self {
+            limits,
+            tables: Vec::new(),
+            index: HashMap::new(),
+            generation: 0,
+            refused: 0,
+            late: 0,
+            crowded: None,
+        }
+    }
+
+    /// A window that holds what another held, as far as `limits` allow.
+    pub fn thaw(limits: Limits, tables: &[FrozenTable]) -> Self {
+        let mut window = Self::new(limits);
+        for FrozenTable { origin, series, rows } in tables {
+            let room = limits.bytes.saturating_sub(window.bytes()) / Table::bytes_per_column(limits.samples);
+            // The time axis is a column too.
+            let fitting = room.saturating_sub(1).min(series.len());
+            if fitting == 0 {
+                continue;
+            }
+            window.tables.push((origin.map_or(Axis::Own, Axis::Shared), Table::new(limits.samples)));
+            let table = window.tables.len() - 1;
+            for labels in &series[..fitting] {
+                window.add(labels, table);
+            }
+            window.tables[table].1.refill(rows);
+        }
+        window
+    }
+
+    /// Shares everything held, without a copy; what is pushed while a share lives copies each buffer once.
+    pub fn freeze(&mut self) -> Vec<FrozenTable> {
+        let mut names: Vec<Vec<Option<Labels>>> = vec![Vec::new(); self.tables.len()];
+        for (labels, SeriesRef { table, column }) in &self.index {
+            let columns = &mut names[*table];
+            columns.resize(columns.len().max(column + 1), None);
+            columns[*column] = Some(labels.clone());
+        }
+        let freeze = |((axis, table), names): (&mut (Axis, Table), Vec<Option<Labels>>)| {
+            let name = |column: usize| names.get(column).cloned().flatten().unwrap_or_else(Labels::empty);
+            FrozenTable {
+                origin: if let Axis::Shared(origin) = axis { Some(*origin) } else { None },
+                series: table.held().map(name).collect(),
+                rows: table.freeze(),
+            }
+        };
+        self.tables.iter_mut().zip(names).map(freeze).collect()
     }
 
     /// Takes in one batch. Samples at or before the newest of their axis are dropped and counted as late.
@@ -109,7 +169,7 @@ impl Window {
         if let Some(found) = self.index.get(labels) {
             return (found.table == table).then_some(*found);
         }
-        self.has_room(0).then(|| self.add(labels, table))
+        (self.has_room(0) || self.make_way(labels)).then(|| self.add(labels, table))
     }
 
     fn add_own(&mut self, labels: &Labels) -> Option<SeriesRef> {
@@ -126,6 +186,61 @@ impl Window {
         self.index.insert(labels.clone(), series);
         self.generation += 1;
         series
+    }
+
+    /// Series of each name.
+    fn families(&self) -> HashMap<&str, usize> {
+        let mut sizes = HashMap::new();
+        for labels in self.index.keys() {
+            *sizes.entry(labels.name()).or_default() += 1;
+        }
+        sizes
+    }
+
+    /// A full window gives up a series of its largest family for one of a family less than half as large: many series of one
+    /// name do not keep out the few of another.
+    fn make_way(&mut self, labels: &Labels) -> bool {
+        if self.crowded.as_deref() == Some(labels.name()) {
+            return false;
+        }
+        let sizes = self.families();
+        let Some((name, most)) = sizes.iter().max_by_key(|(_, size)| **size) else { return false };
+        if 2 * sizes.get(labels.name()).copied().unwrap_or_default() + 2 > *most {
+            return false;
+        }
+        let name = (*name).to_owned();
+        let Some(victim) = self.index.keys().filter(|labels| labels.name() == name).max().cloned() else {
+            return false;
+        };
+        if let Some(series) = self.index.remove(&victim) {
+            self.tables[series.table].1.drop_column(series.column);
+            self.generation += 1;
+        }
+        self.crowded = Some(name);
+        self.has_room(0)
+    }
+
+    /// Takes no more than `bytes` from here on. Series that have been silent for longest go first, then those of the
+    /// families with the most, so that what is rare stays.
+    pub fn shrink(&mut self, bytes: usize) {
+        self.limits.bytes = bytes;
+        let sizes = self.families();
+        let newest = self.newest();
+        let rank = |(labels, series): (&Labels, &SeriesRef)| {
+            let last = self.tables[series.table].1.column(series.column).last_present();
+            let is_silent = last < newest;
+            let size = sizes.get(labels.name()).copied().unwrap_or_default();
+            (if is_silent { last } else { newest }, std::cmp::Reverse(size), labels.clone())
+        };
+        let mut order: Vec<_> = self.index.iter().map(|entry| (rank(entry), *entry.1)).collect();
+        order.sort_by(|a, b| a.0.cmp(&b.0));
+        let each = Table::bytes_per_column(self.limits.samples);
+        let too_many = self.bytes().saturating_sub(bytes).div_ceil(each);
+        for ((_, _, labels), series) in order.into_iter().take(too_many) {
+            self.index.remove(&labels);
+            self.tables[series.table].1.drop_column(series.column);
+        }
+        self.generation += 1;
     }
 
     fn has_room(&self, beside: usize) -> bool {
@@ -299,6 +414,71 @@ mod tests {
         assert_eq!(window.refused(), 14);
         assert!(window.bytes() <= 4 * Table::bytes_per_column(100));
         assert_eq!(values(&window, "m0"), [(1, Some(1.0)), (2, Some(1.0))]);
+    }
+
+    #[test]
+    fn shrinking_gives_up_the_silent_first_then_the_many_and_keeps_the_rare() {
+        let mut window = Window::new(Limits { samples: 100, bytes: 1 << 20 });
+        window.push(&scrape(1, vec![sample("silent", 1.0)]));
+        let many = (0..20).map(|i| {
+            let labels = Labels::new([("__name__", "many".to_owned()), ("i", i.to_string())]);
+            Sample { labels, value: 1.0, at: None }
+        });
+        window.push(&scrape(2, many.chain([sample("rare", 7.0)]).collect()));
+        let each = Table::bytes_per_column(100);
+        window.shrink(22 * each);
+        let left = |window: &Window, name: &str| window.view().select(|l| l.name() == name).len();
+        assert_eq!((left(&window, "silent"), left(&window, "many"), left(&window, "rare")), (0, 20, 1));
+        window.shrink(5 * each);
+        assert_eq!((left(&window, "many"), left(&window, "rare")), (3, 1));
+        assert!(window.bytes() <= 5 * each);
+        assert_eq!(values(&window, "rare"), [(1, None), (2, Some(7.0))]);
+        window.push(&scrape(3, vec![sample("new", 1.0), sample("rare", 8.0)]));
+        assert_eq!(left(&window, "new"), 0, "it is full");
+    }
+
+    #[test]
+    fn many_series_of_one_name_do_not_keep_out_the_few_of_another() {
+        let mut window = Window::new(Limits { samples: 100, bytes: 12 * Table::bytes_per_column(100) });
+        let many = |i: usize| {
+            let labels = Labels::new([("__name__", "many".to_owned()), ("i", i.to_string())]);
+            Sample { labels, value: 1.0, at: None }
+        };
+        for at in 1..4 {
+            let rare = ["a", "b", "c"].map(|name| sample(name, at as f64));
+            window.push(&scrape(at, (0..50).map(many).chain(rare).collect()));
+        }
+        for name in ["a", "b", "c"] {
+            assert_eq!(values(&window, name), [(1, Some(1.0)), (2, Some(2.0)), (3, Some(3.0))]);
+        }
+        assert_eq!(window.len(), 11);
+        assert!(window.bytes() <= window.limits().bytes);
+    }
+
+    #[test]
+    fn what_was_frozen_thaws_to_the_same_window() {
+        let stamped = |at| Sample { at: Some(Timestamp::from_millis(at)), ..sample("own", at as f64) };
+        let mut window = Window::new(LIMITS);
+        for at in 1..400 {
+            let some = (at % 3 > 0).then(|| sample("b", -at as f64));
+            let batch = [sample("a", at as f64), stamped(at - 1)].into_iter().chain(some);
+            window.push(&scrape(at, batch.collect()));
+        }
+        window.push(&Batch { origin: Origin::Probe, ..scrape(5, vec![sample("p", 1.0)]) });
+        let mut thawed = Window::thaw(LIMITS, &window.freeze());
+        for name in ["a", "b", "own", "p"] {
+            assert_eq!(values(&thawed, name), values(&window, name), "{name}");
+        }
+        for window in [&mut window, &mut thawed] {
+            window.push(&scrape(400, vec![sample("a", 0.0), stamped(400)]));
+        }
+        for name in ["a", "b", "own"] {
+            assert_eq!(values(&thawed, name), values(&window, name), "{name} after a further scrape");
+        }
+        let small = Limits { samples: 2, bytes: 2 * Table::bytes_per_column(2) };
+        let less = Window::thaw(small, &window.freeze());
+        assert_eq!(less.len(), 1, "what finds no room is left out");
+        assert!(less.bytes() <= small.bytes);
     }
 
     #[test]

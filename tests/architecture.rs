@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What each module may import; of the layers, see `src/lib.rs`.
-const MAY_IMPORT: [(&str, &[&str]); 23] = [
+const MAY_IMPORT: [(&str, &[&str]); 26] = [
     ("series", &[]),
     ("setting", &["series"]),
     ("exposition", &["series"]),
@@ -18,12 +18,14 @@ const MAY_IMPORT: [(&str, &[&str]); 23] = [
     ("probe", &["series", "setting", "exposition"]),
     ("hostmetrics", &["exposition", "series"]),
     ("notify", &["series", "setting", "detect", "incident", "engine"]),
-    ("serve", &["series", "setting", "detect", "incident", "engine"]),
+    ("serve", &["series", "setting", "signal", "detect", "incident", "engine"]),
     ("dataset", &["series"]),
-    ("model_store", &["series", "setting"]),
+    ("disk", &[]),
+    ("model_store", &["series", "setting", "disk"]),
+    ("state", &["series", "window", "detect", "engine", "disk"]),
     ("history", &["series", "setting"]),
     ("admission", &["series", "setting"]),
-    ("telemetry", &["notify"]),
+    ("telemetry", &["series", "notify"]),
     ("backtest", &["series", "setting", "window", "signal", "detect", "engine", "config", "dataset"]),
     (
         "train",
@@ -61,10 +63,12 @@ const MAY_IMPORT: [(&str, &[&str]); 23] = [
             "config",
             "dataset",
             "model_store",
+            "state",
             "history",
             "train",
         ],
     ),
+    ("embed", &["series", "setting", "detect", "engine", "incident", "notify", "scrape", "config", "app"]),
     (
         "cli",
         &[
@@ -74,6 +78,8 @@ const MAY_IMPORT: [(&str, &[&str]); 23] = [
             "exposition",
             "window",
             "signal",
+            "detect",
+            "notify",
             "scrape",
             "hostmetrics",
             "serve",

@@ -6,15 +6,19 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::keeper::{self, Keeper};
+use super::rest::Rest;
 use crate::detect::fits::{Model, Task};
 use crate::detect::model_set::ModelSet;
 use crate::detect::shadow::{FAULTS, Retrained};
+use crate::engine::kept::Restored;
 use crate::engine::snapshot::Snapshot;
-use crate::engine::{Change, Engine, Event, Fit, Health, Memories, Setup, Step};
+use crate::engine::{Change, Engine, Event, Fit, Health, Memories, Setup, Step, Unanswerable};
 use crate::incident::State;
 use crate::scrape::Scraped;
 use crate::series::{Batch, Labels};
 use crate::serve::DetectRequest;
+use crate::state::Loaded;
 use crate::telemetry::Telemetry;
 use crate::telemetry::log::Damper;
 
@@ -31,6 +35,15 @@ pub(super) enum Message {
     Models(Box<ModelSet>, String),
     /// What a Prometheus remembers of a target.
     Recall(Box<Recalled>),
+    /// What was kept when the process ended last; from here on it is kept again.
+    Restore(Box<Restore>),
+    /// It is time to keep everything.
+    Keep,
+    /// Memory is short: so many bytes are used, and so many may be.
+    Shed {
+        used: u64,
+        limit: u64,
+    },
 }
 
 /// What a Prometheus remembers of a target: the newest rows, and five-minute means of a longer time.
@@ -38,6 +51,13 @@ pub(super) struct Recalled {
     pub(super) target: Labels,
     pub(super) rows: Memories,
     pub(super) means: Memories,
+}
+
+/// What was kept, who keeps it from here on, and a place for the targets that go on with what they had learned.
+pub(super) struct Restore {
+    pub(super) loaded: Loaded,
+    pub(super) keeper: Keeper,
+    pub(super) restored: oneshot::Sender<Vec<Labels>>,
 }
 
 /// Checks after which a rate over four intervals has filled.
@@ -84,13 +104,27 @@ pub(super) fn spawn(
                 damper: Damper::new(REPEAT),
                 pending: Vec::new(),
                 checks: Vec::new(),
+                keeper: None,
             };
             while let Some(message) = inbox.blocking_recv() {
                 heart.beat(message);
             }
+            heart.finish();
             drop(end);
         }),
     )?;
+    let keeping = back.clone();
+    tokio::spawn(async move {
+        let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + keeper::EVERY, keeper::EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let Some(messages) = keeping.upgrade() else { return };
+            if messages.send(Message::Keep).await.is_err() {
+                return;
+            }
+        }
+    });
     tokio::spawn(async move {
         while let Some(request) = asked.recv().await {
             let Some(messages) = back.upgrade() else { return };
@@ -158,30 +192,6 @@ pub(super) struct Kept {
     pub(super) is_better: bool,
 }
 
-/// Keeps a fit to a tenth of one core: a pod's share is often no more, and a quota once used up would stop the verdicts
-/// as well.
-struct Rest {
-    since: Instant,
-}
-
-/// Work on end, and the rest that follows it.
-const WORK: Duration = Duration::from_millis(5);
-const REST: u32 = 9;
-
-impl Rest {
-    fn new() -> Self {
-        Self { since: Instant::now() }
-    }
-
-    fn pause(&mut self) {
-        let worked = self.since.elapsed();
-        if worked >= WORK {
-            std::thread::sleep(worked.min(WORK * 4) * REST);
-            self.since = Instant::now();
-        }
-    }
-}
-
 struct Beating {
     engine: Option<Engine>,
     show: watch::Sender<Arc<Snapshot>>,
@@ -191,6 +201,8 @@ struct Beating {
     pending: Vec<watch::Sender<bool>>,
     /// Checks of each target so far, up to the one at which what has no data is told.
     checks: Vec<u32>,
+    /// Who keeps what outlives the process; nobody, where all is kept in memory.
+    keeper: Option<Keeper>,
 }
 
 impl Beating {
@@ -207,6 +219,76 @@ impl Beating {
             Message::Detect(request) => self.detect(request),
             Message::Models(set, version) => self.adopt(&set, &version),
             Message::Recall(recalled) => self.recall(*recalled),
+            Message::Restore(restore) => self.restore(*restore),
+            Message::Keep => self.keep(),
+            Message::Shed { used, limit } => self.shed(used, limit),
+        }
+    }
+
+    fn restore(&mut self, Restore { loaded, keeper, restored: reply }: Restore) {
+        let Some(engine) = &mut self.engine else { return };
+        let began = Instant::now();
+        let (targets, incidents) = (loaded.targets, loaded.incidents);
+        let standing = incidents.standing.len();
+        let restore = std::panic::AssertUnwindSafe(|| engine.restore(targets, incidents));
+        let restored = std::panic::catch_unwind(restore).unwrap_or_else(|_| {
+            tracing::error!("restoring the state panicked; starting without. Please report it");
+            Vec::new()
+        });
+        for (target, how) in &restored {
+            let how = match how {
+                Restored::Whole => "goes on where it was",
+                Restored::Relearned => {
+                    "goes on with its windows; what was learned is of another version and was learned anew"
+                }
+                Restored::Windows => {
+                    "goes on with its windows; its signals are others now and are learned anew"
+                }
+            };
+            tracing::info!(%target, incidents = standing, took = ?began.elapsed(), "restored: {how}");
+        }
+        let known = restored.into_iter().filter(|(_, how)| *how != Restored::Windows);
+        // Whoever asked may have left.
+        let _ = reply.send(known.map(|(target, _)| target).collect());
+        self.keeper = Some(keeper);
+        self.publish();
+    }
+
+    fn keep(&mut self) {
+        if let (Some(keeper), Some(engine)) = (&mut self.keeper, &mut self.engine) {
+            keeper.state(engine);
+        }
+    }
+
+    fn shed(&mut self, used: u64, limit: u64) {
+        let Some(engine) = &mut self.engine else { return };
+        let (used, limit) = (used >> 20, limit >> 20);
+        match engine.shed() {
+            Some(what) => {
+                self.telemetry.memory_shed(engine.shed_level());
+                tracing::warn!(
+                    used_mib = used,
+                    limit_mib = limit,
+                    what = what.name(),
+                    "memory is short: given up to stay below the limit (limits.memory, or that of the control group)"
+                );
+                self.publish();
+            }
+            None if self.damper.may_say("memory") => {
+                tracing::error!(
+                    used_mib = used,
+                    limit_mib = limit,
+                    "memory is short, and nothing is left to give up; raise the limit"
+                );
+            }
+            None => {}
+        }
+    }
+
+    /// Everything that was to be judged has been.
+    fn finish(&mut self) {
+        if let (Some(keeper), Some(engine)) = (self.keeper.take(), &mut self.engine) {
+            keeper.finish(engine);
         }
     }
 
@@ -245,7 +327,12 @@ impl Beating {
             Some(_) => self.step(Event::Reconfigure(setup)),
             None => self.engine = Some(Engine::new(*setup)),
         }
+        let before = self.show.borrow().clone();
         self.publish();
+        let now = self.show.borrow();
+        let stays = |labels: &Labels| now.targets.iter().any(|target| target.labels == *labels);
+        let labels = before.targets.iter().map(|target| &target.labels);
+        labels.filter(|labels| !stays(labels)).for_each(|labels| self.telemetry.left(labels));
     }
 
     fn probed(&mut self, batch: &Batch) {
@@ -278,13 +365,18 @@ impl Beating {
         if let (Some(pending), Some(engine)) = (self.pending.get(target), &self.engine) {
             pending.send_replace(engine.is_pending(target));
         }
-        self.telemetry.judged(ended.elapsed());
+        if let Some(shown) = self.show.borrow().targets.get(target) {
+            self.telemetry.judged(&shown.labels, ended.elapsed());
+        }
     }
 
     fn step(&mut self, event: Event) {
         let Some(engine) = &mut self.engine else { return };
         let Step { changes, tasks } = engine.step(event);
         changes.iter().for_each(log);
+        if let Some(keeper) = self.keeper.as_mut().filter(|_| !changes.is_empty()) {
+            keeper.transition(engine);
+        }
         for task in tasks {
             // The fitting thread ends only with this one.
             let _ = self.fits.send(task);
@@ -323,7 +415,7 @@ impl Beating {
         let values: Option<&HashMap<String, f64>> = request.values.as_ref();
         let answer = match &self.engine {
             Some(engine) => engine.detect(request.target.as_deref(), values),
-            None => Err("no configuration is loaded".to_owned()),
+            None => Err(Unanswerable::NotYet("no configuration is loaded".to_owned())),
         };
         // Whoever asked may have left.
         let _ = request.reply.send(answer);

@@ -7,10 +7,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Failed, OnError, Run, runtime};
 use crate::app::{self, Quick, Start};
-use crate::config::{Config, Sources};
+use crate::config::{Config, Overlay, Sources};
 use crate::hostmetrics::{self, Root};
 use crate::scrape::config::EMBEDDED;
-use crate::serve::Guard;
+use crate::serve::{Guard, WebConfig};
 use crate::telemetry::log;
 
 /// Runs the sidecar until it is told to stop.
@@ -22,13 +22,14 @@ pub(super) fn run(args: &Run) -> Result<(), Failed> {
         quick_start: args.config_file.is_none(),
     };
     // The configuration is read before anything is bound.
-    let config = read(&sources, args.on_error)?;
-    runtime()?.block_on(start(args, sources, config))
+    let (config, overlay) = read(&sources, args.on_error)?.unzip();
+    let web = WebConfig::load(args.web_config_file.as_deref()).map_err(Failed::Asked)?;
+    runtime()?.block_on(start(args, sources, config, overlay.unwrap_or_default(), web))
 }
 
-fn read(sources: &Sources, on_error: OnError) -> Result<Option<Config>, Failed> {
-    match sources.load() {
-        Ok(config) => Ok(Some(config)),
+fn read(sources: &Sources, on_error: OnError) -> Result<Option<(Config, Overlay)>, Failed> {
+    match sources.load_whole(&Overlay::default()) {
+        Ok(loaded) => Ok(Some(loaded)),
         Err(problems) if on_error == OnError::Degraded => {
             for problem in &problems.0 {
                 tracing::error!(problem, "bad configuration; running degraded until it is good");
@@ -39,7 +40,13 @@ fn read(sources: &Sources, on_error: OnError) -> Result<Option<Config>, Failed> 
     }
 }
 
-async fn start(args: &Run, sources: Sources, config: Option<Config>) -> Result<(), Failed> {
+async fn start(
+    args: &Run,
+    sources: Sources,
+    config: Option<Config>,
+    overlay: Overlay,
+    web: WebConfig,
+) -> Result<(), Failed> {
     let stop = stop_on_signal();
     let listener = TcpListener::bind(&args.listen_address).await.map_err(|error| {
         Failed::Running(format!("--web.listen-address: {}: {error}", args.listen_address))
@@ -52,8 +59,9 @@ async fn start(args: &Run, sources: Sources, config: Option<Config>) -> Result<(
     let own_name = hostmetrics::host_name(&Root::default()).unwrap_or_else(|| "localhost".to_owned());
     let host =
         args.instance.clone().or_else(|| std::env::var("NODE_NAME").ok().filter(|name| !name.is_empty()));
+    let scheme = if web.has_tls() { "https" } else { "http" };
     let external_url =
-        args.external_url.clone().unwrap_or_else(|| format!("http://{own_name}:{}", address.port()));
+        args.external_url.clone().unwrap_or_else(|| format!("{scheme}://{own_name}:{}", address.port()));
     if address.ip().is_loopback() {
         tracing::info!(
             flag = "--web.listen-address=0.0.0.0:10091",
@@ -63,6 +71,8 @@ async fn start(args: &Run, sources: Sources, config: Option<Config>) -> Result<(
     let start = Start {
         sources,
         config,
+        overlay,
+        web,
         guard: guard(args, address, in_container, &own_name, &external_url),
         listener,
         host: host.unwrap_or(own_name),
@@ -95,6 +105,9 @@ fn guard(args: &Run, address: SocketAddr, in_container: bool, own_name: &str, ex
         changes_enabled: args.enable_changes || (address.ip().is_loopback() && !in_container),
         hosts: names.into_iter().chain(external).chain(listen_name).collect(),
         any_address: address.ip().is_unspecified(),
+        external_origin: reqwest::Url::parse(external_url)
+            .map(|url| url.origin().ascii_serialization())
+            .unwrap_or_default(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{Config, Problems, Sources};
+use crate::notify::receivers::Native;
 use crate::probe;
 use crate::scrape::config::EMBEDDED;
 use crate::signal::{Macros, Plan};
@@ -64,7 +65,6 @@ pub(super) fn problems(config: &Config) -> Vec<(String, String)> {
     }));
     severities(config, &mut found);
     alerts(config, &mut found);
-    found.extend(super::later::problems(config));
     if found.is_empty() {
         memory(config, &mut found);
     }
@@ -100,6 +100,12 @@ fn general(config: &Config, found: &mut Found) {
         config.scrape.max_body_size.0 >= 1024,
         "scrape.max_body_size",
         "must be at least 1KiB, such as 16MiB",
+    );
+    must(
+        found,
+        config.limits.memory.is_none_or(|limit| limit.0 >= 16 << 20),
+        "limits.memory",
+        "must be at least 16MiB, such as 64MiB",
     );
     must(found, config.incident.r#for >= 1, "incident.for", "must be at least 1 check");
     must(found, config.incident.clear_after >= 1, "incident.clear_after", "must be at least 1 check");
@@ -190,33 +196,11 @@ fn severities(config: &Config, found: &mut Found) {
 
 fn alerts(config: &Config, found: &mut Found) {
     let alert = &config.alert;
-    must(
-        found,
-        alert.resend_delay.0 >= Duration::from_secs(1),
-        "alert.resend_delay",
-        "must be at least 1s, such as 1m",
-    );
-    for (at, alertmanager) in alert.alertmanagers.iter().enumerate() {
-        let key = format!("alert.alertmanagers[{at}]");
-        must(
-            found,
-            is_http(&alertmanager.url),
-            format!("{key}.url"),
-            format!("{:?} is no URL of an Alertmanager, such as http://127.0.0.1:9093", alertmanager.url),
-        );
-        let auth = alertmanager.basic_auth.as_ref();
-        must(
-            found,
-            auth.is_none_or(|auth| auth.password.is_some() != auth.password_file.is_some()),
-            format!("{key}.basic_auth"),
-            "needs either password or password_file",
-        );
-        must(
-            found,
-            auth.is_none() || alertmanager.bearer_token_file.is_none(),
-            &key,
-            "has both basic_auth and bearer_token_file; keep one",
-        );
+    found.extend(alert.problems().into_iter().map(|(key, problem)| (format!("alert.{key}"), problem)));
+    if !alert.alertmanager_config.is_empty()
+        && let Err(problems) = Native::read(Path::new(&alert.alertmanager_config))
+    {
+        found.extend(problems.into_iter().map(|problem| ("alert.alertmanager_config".to_owned(), problem)));
     }
     for name in alert.external_labels.keys() {
         let problem = label_problem(name);
@@ -256,7 +240,7 @@ pub fn check_file(path: &Path, environment: &[(String, String)]) -> Result<Check
     let text = super::read(path)?;
     let keys: BTreeMap<String, yaml_serde::Value> = yaml_serde::from_str(&text).unwrap_or_default();
     if keys.contains_key("route") && keys.contains_key("receivers") {
-        return alertmanager(path, &keys);
+        return alertmanager(path);
     }
     let sources =
         Sources { file: Some(path.to_owned()), environment: environment.to_vec(), quick_start: false };
@@ -265,38 +249,12 @@ pub fn check_file(path: &Path, environment: &[(String, String)]) -> Result<Check
     Ok(Checked { summary: format!("{}: {targets} targets, {signals} signals", path.display()) })
 }
 
-/// Every receiver that a route names must be there.
-fn alertmanager(path: &Path, keys: &BTreeMap<String, yaml_serde::Value>) -> Result<Checked, Problems> {
-    let receivers: HashSet<&str> = keys["receivers"]
-        .as_sequence()
-        .into_iter()
-        .flatten()
-        .filter_map(|receiver| receiver.get("name")?.as_str())
-        .collect();
-    let mut missing = Vec::new();
-    missing_receivers(&keys["route"], "route", &receivers, &mut missing);
-    if keys["route"].get("receiver").is_none() {
-        missing.push("route.receiver: is missing; name the receiver of last resort".to_owned());
-    }
-    if missing.is_empty() {
-        let summary = format!(
-            "{}: {} receivers; only their names and the routes to them were checked",
-            path.display(),
-            receivers.len()
-        );
-        return Ok(Checked { summary });
-    }
-    Err(Problems(missing.into_iter().map(|problem| format!("{}: {problem}", path.display())).collect()))
-}
-
-fn missing_receivers(route: &yaml_serde::Value, key: &str, known: &HashSet<&str>, missing: &mut Vec<String>) {
-    if let Some(name) = route.get("receiver").and_then(|name| name.as_str())
-        && !known.contains(name)
-    {
-        missing.push(format!("{key}.receiver: no receiver is called {name:?}; add it to receivers"));
-    }
-    let routes = route.get("routes").and_then(|routes| routes.as_sequence());
-    for (at, route) in routes.into_iter().flatten().enumerate() {
-        missing_receivers(route, &format!("{key}.routes[{at}]"), known, missing);
-    }
+/// What Alertmanager would refuse, and what of it is not followed natively.
+fn alertmanager(path: &Path) -> Result<Checked, Problems> {
+    let native = Native::read(path).map_err(Problems)?;
+    let ignored = match native.ignored.as_slice() {
+        [] => String::new(),
+        ignored => format!(", not told natively: {}", ignored.join(", ")),
+    };
+    Ok(Checked { summary: format!("{}: {} receivers{ignored}", path.display(), native.receivers) })
 }

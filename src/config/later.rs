@@ -1,9 +1,7 @@
-//! Settings whose part of the program is not there yet: their defaults are taken, anything else is refused, so that
-//! nobody believes in a channel that does nothing.
+//! Sections that belong to several parts of the program, and to none of them alone.
 
 use serde::{Deserialize, Serialize};
 
-use super::Config;
 use crate::setting::Span;
 
 /// The section `history`.
@@ -34,25 +32,4 @@ impl Default for Storage {
     fn default() -> Self {
         Self { path: "data".to_owned() }
     }
-}
-
-/// Key path and problem of everything that was asked for and is not there.
-pub(super) fn problems(config: &Config) -> Vec<(String, String)> {
-    let alert = &config.alert;
-    let by_alertmanager =
-        "this version sends to Alertmanager only; configure alert.alertmanagers and route there";
-    let asked = [
-        (
-            !alert.relabel_configs.is_empty(),
-            "alert.relabel_configs",
-            "this version does not relabel; remove the rules",
-        ),
-        (!alert.alertmanager_config.is_empty(), "alert.alertmanager_config", by_alertmanager),
-        (alert.slack_enabled, "alert.slack_enabled", by_alertmanager),
-        (alert.pagerduty_enabled, "alert.pagerduty_enabled", by_alertmanager),
-        (alert.webhook_enabled, "alert.webhook_enabled", by_alertmanager),
-        (alert.email_enabled, "alert.email_enabled", by_alertmanager),
-    ];
-    let asked = asked.into_iter().filter(|(asked, ..)| *asked);
-    asked.map(|(_, key, problem)| (key.to_owned(), problem.to_owned())).collect()
 }

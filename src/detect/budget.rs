@@ -87,6 +87,13 @@ impl Budget {
         self.fit();
     }
 
+    /// Goes on with a budget that may be another than before.
+    pub fn ask_if_changed(&mut self, per_day: f64) {
+        if self.per_day != per_day.max(1e-6) {
+            self.ask(per_day);
+        }
+    }
+
     /// Takes over what `learned` knows of the normal reach; how much is asked for stays.
     pub fn adopt(&mut self, learned: &Self) {
         self.blocks.clone_from(&learned.blocks);

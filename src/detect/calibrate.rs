@@ -41,7 +41,7 @@ const SOFT_CAP: f64 = 8.0;
 const SCALE_FLOOR: f64 = 0.1;
 
 /// The tail of one kind of raw score on normal data.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tail {
     /// Score and surprise at evenly spaced ranks of the bulk, ascending.
     knots: Vec<(f64, f64)>,
@@ -169,6 +169,16 @@ struct Sample {
     rate: f64,
 }
 
+/// What a calibration knows beside its sample, for going on exactly where it was.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Course {
+    passed: usize,
+    fresh: usize,
+    tail: Option<Tail>,
+    trained: Option<Tail>,
+    suspicious: f64,
+}
+
 impl From<Sample> for Calibration {
     fn from(sample: Sample) -> Self {
         let mut calibration = Self::of(sample);
@@ -184,6 +194,23 @@ impl From<Calibration> for Sample {
 }
 
 impl Calibration {
+    /// See [`Course`].
+    pub(super) fn course(&self) -> Course {
+        Course {
+            passed: self.passed,
+            fresh: self.fresh,
+            tail: self.tail.clone(),
+            trained: self.trained.clone(),
+            suspicious: self.suspicious,
+        }
+    }
+
+    /// Goes on where another calibration of the same sample was.
+    pub(super) fn go_on(&mut self, course: Course) {
+        let Course { passed, fresh, tail, trained, suspicious } = course;
+        *self = Self { sample: std::mem::take(&mut self.sample), passed, fresh, tail, trained, suspicious };
+    }
+
     /// Of one score each `interval`.
     pub fn new(interval: Duration) -> Self {
         let interval = interval.as_secs_f64().max(1e-3);

@@ -11,7 +11,8 @@ use super::season::Period;
 use crate::setting::{Ratio, Span};
 
 /// How anomalies are told.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = DetectorSettings)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// An anomaly's score must exceed it.
@@ -33,7 +34,7 @@ pub struct Config {
 }
 
 /// `detector.isolation_forest`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct IsolationForest {
     /// Whether it votes.
@@ -49,7 +50,7 @@ pub struct IsolationForest {
 }
 
 /// `detector.lstm_autoencoder`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LstmAutoencoder {
     /// Whether it votes once it has a trained model.
@@ -61,7 +62,7 @@ pub struct LstmAutoencoder {
 }
 
 /// `detector.zscore`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Zscore {
     /// Whether it votes.
@@ -75,7 +76,7 @@ pub struct Zscore {
 }
 
 /// `detector.seasonal_esd`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SeasonalEsd {
     /// Whether it votes.
@@ -89,7 +90,7 @@ pub struct SeasonalEsd {
 }
 
 /// `auto` or a list of periods.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(untagged)]
 pub enum Seasons {
     /// Whatever the history shows.
@@ -99,7 +100,7 @@ pub enum Seasons {
 }
 
 /// The word `auto`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Auto {
     /// The word.
@@ -107,7 +108,7 @@ pub enum Auto {
 }
 
 /// `detector.models`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Models {
     /// Directory of the model store.

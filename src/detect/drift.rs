@@ -58,6 +58,16 @@ impl Drift {
         self.now[self.bin(value)] += 1.0;
     }
 
+    /// How full the bins are now, to go on from.
+    pub(super) fn now(&self) -> [f64; BINS] {
+        self.now
+    }
+
+    /// Goes on with bins filled so.
+    pub(super) fn go_on(&mut self, now: [f64; BINS]) {
+        self.now = now;
+    }
+
     /// The population stability index, 0 and up; `None` before enough values came.
     pub fn index(&self) -> Option<f64> {
         let total: f64 = self.now.iter().sum();

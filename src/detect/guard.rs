@@ -2,19 +2,26 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::series::Timestamp;
 
 /// Checks after the last flag during which a metric is still not learned: the edge of an incident belongs to it.
 const AFTERGLOW: u32 = 5;
+/// Checks in a row within the band after which a fault is over, as far as that metric's own values tell: more than end an
+/// incident where checks are rare.
+pub const SETTLED: u32 = 15;
 /// No level is the new normal before this.
 const SOONEST: Duration = Duration::from_mins(10);
 
 /// Whether one metric may be learned from.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Guard {
     left: u32,
     held_since: Option<Timestamp>,
     normal_since: Option<Timestamp>,
+    /// Checks in a row at which it was withheld and within its band.
+    within: u32,
 }
 
 /// What to do with a value.
@@ -49,6 +56,12 @@ impl Guard {
         Learning::Withhold
     }
 
+    /// Whether a withheld metric has now been `within` its band for [`SETTLED`] checks.
+    pub fn settles(&mut self, within: bool) -> bool {
+        self.within = if self.left > 0 && within { self.within + 1 } else { 0 };
+        self.within == SETTLED
+    }
+
     /// A baseline that rests on less than `adapt_after` of normal data gives way to a level held as long as that.
     fn patience(&self, since: Timestamp, adapt_after: Duration) -> Duration {
         let age = self.normal_since.map_or(Duration::ZERO, |normal| since.since(normal));
@@ -72,6 +85,24 @@ mod tests {
         (0..until)
             .step_by(10)
             .find(|s| matches!(guard.decide(at(*s), *s >= from, SIX_HOURS), Learning::Adapt { .. }))
+    }
+
+    #[test]
+    fn a_metric_settles_once_when_it_has_been_within_its_band_for_long_enough_while_withheld() {
+        let settles = |flagged: bool, within: &[bool]| {
+            let mut guard = Guard::default();
+            let mut at_each = |within: &bool| {
+                guard.decide(at(0), flagged, SIX_HOURS);
+                guard.settles(*within)
+            };
+            within.iter().map(&mut at_each).collect::<Vec<bool>>()
+        };
+        let enough = SETTLED as usize;
+        let only = |nth: usize, of: usize| (0..of).map(|i| i == nth).collect::<Vec<bool>>();
+        assert_eq!(settles(true, &vec![true; enough + 9]), only(enough - 1, enough + 9));
+        let strays: Vec<bool> = (0..enough + 3).map(|i| i != 2).collect();
+        assert_eq!(settles(true, &strays), only(enough + 2, enough + 3));
+        assert_eq!(settles(false, &vec![true; enough]), vec![false; enough], "nothing was withheld");
     }
 
     #[test]

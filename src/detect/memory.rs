@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::season::{self, Period, Season};
 use crate::series::Timestamp;
 use crate::window::{Frozen, Table};
@@ -30,6 +32,21 @@ struct Tier {
     table: Table,
     seen: u64,
     /// Of the step under way.
+    start: Timestamp,
+    sums: Vec<(f64, u32)>,
+}
+
+/// What a memory knows beside its rows and means.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Counts {
+    seen: u64,
+    tiers: [UnderWay; 2],
+}
+
+/// The step of a tier that is under way.
+#[derive(Clone, Serialize, Deserialize)]
+struct UnderWay {
+    seen: u64,
     start: Timestamp,
     sums: Vec<(f64, u32)>,
 }
@@ -91,6 +108,35 @@ impl Memory {
         Tiers { fine: self.fine.table.freeze(), coarse: self.coarse.table.freeze() }
     }
 
+    pub(super) fn counts(&self) -> Counts {
+        Counts { seen: self.seen, tiers: [&self.fine, &self.coarse].map(Tier::under_way) }
+    }
+
+    /// Goes on where another memory was.
+    pub(super) fn go_on(&mut self, counts: Counts, rows: &Frozen, tiers: &Tiers) {
+        self.seen = counts.seen;
+        self.rows.refill(rows);
+        let [fine, coarse] = counts.tiers;
+        self.fine.go_on(fine, &tiers.fine);
+        self.coarse.go_on(coarse, &tiers.coarse);
+    }
+
+    /// Gives up the means; none are taken any more.
+    pub(super) fn shed_tiers(&mut self) {
+        for tier in [&mut self.fine, &mut self.coarse] {
+            (tier.table, tier.sums) = (Table::new(1), Vec::new());
+        }
+    }
+
+    /// Wall time has stepped back: forgets what would lie after `at`.
+    pub(super) fn forget_after(&mut self, at: Timestamp) {
+        self.rows.forget_after(at);
+        for tier in [&mut self.fine, &mut self.coarse] {
+            tier.table.forget_after(at);
+            tier.start = tier.start.min(at);
+        }
+    }
+
     /// Bytes of the buffers.
     pub fn bytes(&self) -> usize {
         self.rows.bytes() + self.fine.table.bytes() + self.coarse.table.bytes()
@@ -113,6 +159,19 @@ impl Tier {
             seen: 0,
             start: Timestamp::from_millis(i64::MIN),
             sums: vec![(0.0, 0); width],
+        }
+    }
+
+    fn under_way(&self) -> UnderWay {
+        UnderWay { seen: self.seen, start: self.start, sums: self.sums.clone() }
+    }
+
+    fn go_on(&mut self, UnderWay { seen, start, sums }: UnderWay, means: &Frozen) {
+        self.table.refill(means);
+        self.seen = seen;
+        // Of other metrics, the step under way is left out.
+        if sums.len() == self.sums.len() {
+            (self.start, self.sums) = (start, sums);
         }
     }
 
@@ -142,6 +201,24 @@ impl Tier {
     }
 }
 
+/// Everything remembered, shared.
+#[derive(Clone)]
+pub struct Remembered {
+    /// Normal rows of late, one column a metric.
+    pub rows: Frozen,
+    /// Five-minute and hourly means.
+    pub tiers: Tiers,
+}
+
+impl Remembered {
+    /// Of other metrics: each is one of these, or has no past.
+    #[must_use]
+    pub fn arranged(&self, metrics: &[Option<usize>]) -> Self {
+        let tiers = self.tiers.tables().map(|tier| tier.arranged(metrics));
+        Self { rows: self.rows.arranged(metrics), tiers: Tiers::new(tiers) }
+    }
+}
+
 /// The tiers, shared.
 #[derive(Clone)]
 pub struct Tiers {
@@ -150,6 +227,16 @@ pub struct Tiers {
 }
 
 impl Tiers {
+    /// Of five-minute and hourly means.
+    pub fn new([fine, coarse]: [Frozen; 2]) -> Self {
+        Self { fine, coarse }
+    }
+
+    /// The five-minute and the hourly means.
+    pub fn tables(&self) -> [&Frozen; 2] {
+        [&self.fine, &self.coarse]
+    }
+
     /// The seasons of one metric, if it has any: one that shows within two weeks, and beside it a longer one that shows
     /// in what the first leaves.
     pub fn season(&self, metric: usize, period: &Period) -> Option<Arc<Season>> {

@@ -6,6 +6,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::Scorer;
 use super::isolation::{self, Isolation, windows};
 use super::lstm::{self, Autoencoder, Course};
@@ -31,7 +33,7 @@ const FLOOR: f64 = 0.1;
 const STEP_FLOOR: f64 = 0.01;
 
 /// What a pace needs to know.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Cut {
     /// Values the trailing mean is of; 1 for the values as they come.
     pub(super) smoothing: usize,
@@ -47,18 +49,23 @@ pub(super) struct Cut {
     pub(super) interval: Duration,
 }
 
-/// A target at one pace.
+/// A target at one pace. Its models are kept apart, because they seldom change.
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Pace {
     pub(super) cut: Cut,
     pub(super) weights: [f64; Part::COUNT],
     tracks: Vec<Track>,
     course: VecDeque<Vec<Option<f64>>>,
+    #[serde(skip)]
     pub(super) isolation: Option<Arc<Isolation>>,
+    #[serde(skip)]
     pub(super) lstm: Option<Arc<Autoencoder>>,
+    #[serde(with = "super::surprise::exactly")]
     pub(super) normal: [Normal; Part::COUNT],
 }
 
 /// What is known about one metric at this pace.
+#[derive(Clone, Serialize, Deserialize)]
 struct Track {
     mean: Trailing,
     recent: Recent,
@@ -107,6 +114,22 @@ impl Pace {
     pub(super) fn forget(&mut self, metric: usize) {
         self.tracks[metric] = Track::new(&self.cut);
         self.normal.iter_mut().for_each(|normal| normal.forget(metric));
+    }
+
+    /// Takes over what `before` knows of the metrics that `stays` names, each with its place there and here: what fitted
+    /// models say is of other metrics now, and left behind.
+    pub(super) fn inherit(&mut self, before: &mut Self, stays: &[(usize, usize)]) {
+        for (was, is) in stays {
+            std::mem::swap(&mut self.tracks[*is], &mut before.tracks[*was]);
+        }
+        for part in Part::ALL {
+            if !matches!(part, Part::Isolation | Part::Windows | Part::Lstm) {
+                let at = part.index();
+                self.normal[at].inherit(&mut before.normal[at], stays);
+            }
+        }
+        let cut = std::mem::replace(&mut self.cut, before.cut);
+        self.recut(cut);
     }
 
     /// Goes on by other windows; what the old ones held is read into them.
@@ -190,6 +213,15 @@ impl Pace {
         self.tracks[metric].adapt(since);
     }
 
+    /// A metric's fault is over since `checks` checks: what is left of it in the trailing mean is not news. The mean stays
+    /// one of as many values, since one of few strays further than what the calibration knows.
+    pub(super) fn settle(&mut self, metric: usize, checks: usize) {
+        let track = &mut self.tracks[metric];
+        if let Some(usual) = track.z.expectation() {
+            track.mean.settle(usual.expected, checks);
+        }
+    }
+
     /// What was before a gap in time is no course to go on with.
     pub(super) fn gap(&mut self) {
         self.course.clear();
@@ -238,6 +270,21 @@ impl Pace {
     /// Season of a metric.
     pub(super) fn season(&self, metric: usize) -> Option<Arc<Season>> {
         self.tracks[metric].esd.season()
+    }
+
+    /// Values or rows that a part compares a metric with, or looks at: at most so many, fewer while they gather.
+    pub(super) fn window_of(&self, part: Part, metric: usize) -> usize {
+        let track = &self.tracks[metric];
+        match part {
+            Part::Isolation => 1,
+            Part::Windows => self.course.len().min(windows::MOST_ROWS) + 1,
+            Part::Lstm => self.cut.steps,
+            Part::ZShort => track.z.len().min((self.cut.window as f64 * SHORT) as usize),
+            Part::Z => track.z.len(),
+            Part::ZLong => (self.cut.window as f64 * LONG) as usize,
+            Part::ZStep => (self.cut.window as f64 * STEP) as usize,
+            Part::Esd => track.esd.len(),
+        }
     }
 
     /// Values a metric's baseline rests on, of the metric that has most.

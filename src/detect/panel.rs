@@ -4,13 +4,16 @@
 //! as far as it was normal. Models that need a fit ask for it by [`Panel::due`]; the fit runs elsewhere and comes
 //! back by [`Panel::install`].
 
+mod explaining;
 mod fitting;
+mod learned;
 mod lesson;
 mod opinion;
 
 use std::time::Duration;
 
 use fitting::{Due, FIRST_FIT};
+pub use learned::{Learned, Models};
 pub use lesson::Lesson;
 use lesson::Rehearsal;
 pub use opinion::Work;
@@ -19,7 +22,7 @@ use opinion::{CANONICAL, Knobs, confidence, narrowest};
 use super::budget::Budget;
 use super::drift::Drift;
 use super::gate::Gate;
-use super::guard::{Guard, Learning};
+use super::guard::{Guard, Learning, SETTLED};
 use super::isolation;
 use super::lstm;
 use super::memory::Memory;
@@ -28,7 +31,7 @@ use super::part::Part;
 use super::season::Period;
 use super::surprise::Surprise;
 use super::verdict::{Assessment, Band, Detector, PerDetector};
-use super::vote::{self, CANONICAL_THRESHOLD, Weights};
+use super::vote::{self, CANONICAL_THRESHOLD, CANONICAL_WEIGHTS, Weights};
 use crate::series::Timestamp;
 
 /// How the panel judges.
@@ -112,6 +115,8 @@ struct Watched {
 
 /// Values before which no baseline is judged by.
 const FEWEST_VALUES: usize = 2 * super::zscore::FEWEST;
+/// Scales from expected within which a metric is back where it was before a fault.
+const WITHIN: f64 = 3.0;
 /// The slower pace is the mean of so much time.
 const SLOW: Duration = Duration::from_mins(5);
 
@@ -193,12 +198,7 @@ impl Panel {
         self.look(at, values, work);
         self.surprise(work);
         let kappa = self.budget.kappa();
-        let knobs = Knobs {
-            weights: self.settings.weights,
-            zscore_threshold: self.settings.zscore_threshold,
-            contamination: self.settings.contamination,
-        };
-        let mut verdict = self.vote(work, kappa, &knobs);
+        let mut verdict = self.vote(work, kappa, &self.knobs());
         let canonical = self.vote(work, kappa, &CANONICAL);
         for (metric, canonical) in verdict.metrics.iter_mut().zip(&canonical.metrics) {
             metric.flagged = flagged(canonical.assessment.as_ref());
@@ -301,7 +301,7 @@ impl Panel {
         verdict: &Verdict,
         in_incident: &[bool],
     ) -> Vec<usize> {
-        let mut adapted = Vec::new();
+        let (mut adapted, mut settled) = (Vec::new(), Vec::new());
         work.learn.clear();
         for (metric, watched) in self.watched.iter_mut().enumerate() {
             if values[metric].is_none() {
@@ -314,12 +314,20 @@ impl Panel {
             let flagged = in_incident[metric] || verdict.metrics[metric].flagged;
             let learning = watched.guard.decide(at, flagged, self.settings.adapt_after);
             work.learn.push(learning == Learning::Learn);
+            let expected = narrowest(&work.looks[0].expectations[metric], &CANONICAL_WEIGHTS);
+            let is_within = expected.zip(values[metric]).is_some_and(|(e, v)| e.distance(v) <= WITHIN);
+            if watched.guard.settles(is_within) {
+                settled.push(metric);
+            }
             if let Learning::Adapt { since } = learning {
                 adapted.push((metric, since));
             }
         }
         self.take_in(at, values, work);
         self.absorb(at, values, work, in_incident);
+        for metric in settled {
+            self.paces.iter_mut().for_each(|pace| pace.settle(metric, SETTLED as usize));
+        }
         for (metric, since) in &adapted {
             self.paces.iter_mut().for_each(|pace| pace.adapt(*metric, *since));
             self.due.isolation = self.memory.rows() + FIRST_FIT;
@@ -355,6 +363,28 @@ impl Panel {
     pub fn gap(&mut self) {
         self.paces.iter_mut().for_each(Pace::gap);
         self.budget.pass_over();
+    }
+
+    /// Gives up the means that seasons are found in; those found stay.
+    pub fn shed_tiers(&mut self) {
+        self.memory.shed_tiers();
+        self.due.seasons = u64::MAX;
+    }
+
+    /// Gives up the LSTM autoencoder's models.
+    pub fn shed_lstm(&mut self) {
+        self.paces.iter_mut().for_each(|pace| pace.lstm = None);
+    }
+
+    /// Has the forest grown anew at once, as large as it may be now.
+    pub fn refit_forest(&mut self) {
+        self.due.isolation = FIRST_FIT;
+    }
+
+    /// Wall time has stepped back: what was before is no shape to compare with, and no past either where it would lie ahead.
+    pub fn step_back(&mut self, at: Timestamp) {
+        self.gap();
+        self.memory.forget_after(at);
     }
 
     fn is_on(&self, detector: Detector) -> bool {

@@ -55,6 +55,20 @@ impl Part {
         }
     }
 
+    /// For people who ask why.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Isolation => "isolation forest and hyperspheres",
+            Self::Windows => "distance of the recent course from typical ones",
+            Self::Lstm => "reconstruction error of the recent course",
+            Self::ZShort => "z-score over a fifth of the window",
+            Self::Z => "z-score over the window",
+            Self::ZLong => "z-score over ten windows",
+            Self::ZStep => "z-score of the step from three values ago",
+            Self::Esd => "seasonal residual",
+        }
+    }
+
     /// Weight within its detector: on the values as they come, and on their trailing mean.
     pub(super) const fn weights(self) -> (f64, f64) {
         match self {

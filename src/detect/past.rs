@@ -189,7 +189,7 @@ impl Past {
 }
 
 /// The mean of the newest values.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Trailing {
     room: usize,
     values: VecDeque<f64>,
@@ -219,6 +219,12 @@ impl Trailing {
         mean
     }
 
+    /// Takes all but the newest `keep` values for `usual` ones.
+    pub fn settle(&mut self, usual: f64, keep: usize) {
+        let old = self.values.len().saturating_sub(keep);
+        self.values.iter_mut().take(old).for_each(|value| *value = usual);
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.values.clear();
@@ -246,6 +252,16 @@ mod tests {
         past.values[2] = None;
         let smoothed: Vec<_> = (0..6).map(|row| past.smoothed(2).value(row, 0)).collect();
         assert_eq!(smoothed, [Some(1.0), Some(2.0), None, Some(4.0), Some(6.0), Some(9.0)]);
+    }
+
+    #[test]
+    fn a_mean_that_settles_is_of_the_newest_values_and_usual_ones() {
+        let mut mean = Trailing::new(4);
+        [50.0, 60.0, 1.0, 2.0].into_iter().for_each(|value| _ = mean.push(value));
+        mean.settle(3.0, 2);
+        assert_eq!(mean.with(6.0), (3.0 + 1.0 + 2.0 + 6.0) / 4.0);
+        mean.settle(0.0, 9);
+        assert_eq!(mean.with(6.0), 3.0, "nothing is older than that");
     }
 
     #[test]

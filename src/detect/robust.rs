@@ -1,5 +1,7 @@
 //! Location and scale that a few outliers do not move.
 
+use serde::{Deserialize, Serialize};
+
 /// Consistency factor: 1.4826 × MAD estimates the standard deviation of a normal sample.
 pub const MAD_TO_SIGMA: f64 = 1.4826;
 
@@ -57,7 +59,7 @@ pub fn sort(values: &mut [f64]) {
 }
 
 /// The newest values in order of arrival and of size, for exact rolling quantiles.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SortedWindow {
     capacity: usize,
     arrived: std::collections::VecDeque<f64>,

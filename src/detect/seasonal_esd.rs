@@ -14,6 +14,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::esd;
 use super::robust::{self, SortedWindow};
 use super::season::Season;
@@ -29,7 +31,7 @@ const SPAN: Duration = Duration::from_hours(24);
 const SHORTEST_TREND: f64 = 20.0;
 
 /// The seasonal residuals of one metric.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SeasonalEsd {
     /// Share of the window that may be outliers.
     max_outliers: f64,
@@ -69,6 +71,16 @@ impl SeasonalEsd {
         let (spread, level) = (self.spread?, self.trend.level()?);
         let expected = spread.expected + level + self.seasonal(at);
         Some(Expectation { expected, ..spread }.floored(1e-3 * expected.abs()))
+    }
+
+    /// Values held.
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether no value is held.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
     }
 
     fn seasonal(&self, at: Timestamp) -> f64 {

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use crate::series::Timestamp;
 
 /// Values a shape looks back on.
@@ -12,7 +14,7 @@ const FEWEST: usize = 4;
 const MEMORY: usize = 240;
 
 /// The last values of one metric, flagged or not.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Recent {
     values: VecDeque<(Timestamp, f64)>,
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::calibrate::Calibration;
+use super::calibrate::{Calibration, Course};
 
 /// Metrics that make the target's surprise.
 const TOP: usize = 3;
@@ -81,6 +81,21 @@ impl Normal {
         }
         self.together.clone_from(&learned.together);
         self.vector.clone_from(&learned.vector);
+    }
+
+    /// Takes over what `before` knows of the metrics that `stays` names, each with its place there and here.
+    pub(super) fn inherit(&mut self, before: &mut Self, stays: &[(usize, usize)]) {
+        for (was, is) in stays {
+            std::mem::swap(&mut self.metrics[*is], &mut before.metrics[*was]);
+        }
+    }
+
+    fn courses(&self) -> Vec<Course> {
+        self.metrics.iter().chain([&self.together, &self.vector]).map(Calibration::course).collect()
+    }
+
+    fn calibrations_mut(&mut self) -> impl Iterator<Item = &mut Calibration> {
+        self.metrics.iter_mut().chain([&mut self.together, &mut self.vector])
     }
 
     /// Takes up a further metric, at the end.
@@ -189,6 +204,36 @@ impl Normal {
     /// Whether any metric can be told to be surprising.
     pub fn is_ready(&self) -> bool {
         self.metrics.iter().any(|calibration| calibration.surprise(0.0).is_some())
+    }
+}
+
+/// Reads and writes what is normal so that it goes on exactly where it was; by itself it comes back as from a training.
+pub(super) mod exactly {
+    use serde::de::{Deserialize, Deserializer, Error};
+    use serde::ser::{Serialize, Serializer};
+
+    use super::Normal;
+    use crate::detect::calibrate::Course;
+
+    pub(in crate::detect) fn serialize<S: Serializer, const N: usize>(
+        normal: &[Normal; N],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let courses: Vec<Vec<Course>> = normal.iter().map(Normal::courses).collect();
+        (normal.as_slice(), courses).serialize(serializer)
+    }
+
+    pub(in crate::detect) fn deserialize<'de, D: Deserializer<'de>, const N: usize>(
+        deserializer: D,
+    ) -> Result<[Normal; N], D::Error> {
+        let (mut normal, courses) = <(Vec<Normal>, Vec<Vec<Course>>)>::deserialize(deserializer)?;
+        for (normal, courses) in normal.iter_mut().zip(courses) {
+            normal
+                .calibrations_mut()
+                .zip(courses)
+                .for_each(|(calibration, course)| calibration.go_on(course));
+        }
+        normal.try_into().map_err(|_| Error::custom("another number of parts"))
     }
 }
 

@@ -5,6 +5,8 @@
 //! that an incident no other detector sees does not become the level either, until it has held as long as the
 //! configuration says; then the mean of what was held is the level.
 
+use serde::{Deserialize, Serialize};
+
 use super::robust;
 use super::zscore::Expectation;
 
@@ -18,7 +20,7 @@ const GATE: f64 = 6.0;
 const FEWEST: u32 = 10;
 
 /// Level and scale of one metric at one span.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Trend {
     share: f64,
     level: f64,

@@ -70,7 +70,7 @@ impl Severity {
 }
 
 /// What the vote says of one metric, or of the target as a whole.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Assessment {
     /// Σ weight × confidence ÷ Σ weight over the detectors that are ready; 0–1.
     pub score: f64,
@@ -94,7 +94,7 @@ impl Assessment {
 pub const VOTE: f64 = 0.5;
 
 /// Where a metric is expected to be.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Band {
     /// The value expected.
     pub expected: f64,

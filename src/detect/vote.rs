@@ -41,6 +41,16 @@ pub fn confidence(surprise: f64, kappa: f64) -> f64 {
     }
 }
 
+/// The surprise, in units of κ, at which the confidence reaches `level`.
+pub fn line(level: f64) -> f64 {
+    let (mut low, mut high) = (0.0, 64.0);
+    for _ in 0..50 {
+        let middle = f64::midpoint(low, high);
+        if confidence(middle, 1.0) < level { low = middle } else { high = middle }
+    }
+    high
+}
+
 /// Φ⁻¹(1 − p) of the tail probability p = 10^−`surprise`; 0 where the surprise is less than even.
 pub fn sigmas(surprise: f64) -> f64 {
     let p = 10.0_f64.powf(-surprise.max(0.0)).max(f64::MIN_POSITIVE);
@@ -147,6 +157,14 @@ mod tests {
             let now = confidence(f64::from(step) * 0.01, 3.0);
             assert!(before < now && now < 1.0, "at {step}: {before} then {now}");
             before = now;
+        }
+    }
+
+    #[test]
+    fn a_level_is_reached_at_its_line_and_not_before() {
+        for level in [0.1, VOTE, 0.7, 0.99] {
+            let at = line(level);
+            assert!(confidence(at, 1.0) >= level && confidence(at * (1.0 - 1e-9), 1.0) <= level, "{level}");
         }
     }
 

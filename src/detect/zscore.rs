@@ -6,6 +6,8 @@
 //!
 //! Units: the metric's. Cost: O(window) moves a value, no allocation.
 
+use serde::{Deserialize, Serialize};
+
 use super::robust::{self, MAD_TO_SIGMA, SortedWindow};
 
 /// Values a window needs before it expects anything. Its scores need as many again to be calibrated, so a metric is
@@ -15,7 +17,7 @@ pub const FEWEST: usize = 15;
 pub const CAP: f64 = 1000.0;
 
 /// Where the next value is expected and how far normal values stray, in the metric's unit.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Expectation {
     /// The value expected.
     pub expected: f64,
@@ -48,7 +50,7 @@ impl Expectation {
 }
 
 /// The rolling window of one metric.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Rolling {
     window: SortedWindow,
     expectation: Option<Expectation>,

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::detect::verdict::{Assessment, Band, Detector, PerDetector, Severity};
 use crate::incident::Incident;
@@ -14,6 +15,8 @@ use crate::series::{Labels, Timestamp};
 pub struct Snapshot {
     /// Time of the step.
     pub at: Timestamp,
+    /// `check_interval`.
+    pub interval: Duration,
     /// Whether detection is switched on.
     pub enabled: bool,
     /// `detector.ensemble_threshold`.
@@ -27,7 +30,7 @@ pub struct Snapshot {
 }
 
 /// What a count of incidents is of.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct IncidentKey {
     /// The target's final labels.
     pub target: Labels,
@@ -70,6 +73,8 @@ pub struct TargetSnapshot {
     pub detectors: [DetectorStatus; Detector::COUNT],
     /// The vote over the whole target; `None` while no detector is ready or no metric has data.
     pub assessment: Option<Assessment>,
+    /// When there last was one; `None` before the first, and while detection is switched off.
+    pub last_verdict: Option<Timestamp>,
     /// The metric the vote means, when the target is anomalous.
     pub consensus: Option<Labels>,
     /// Incidents at warning or above opened in the last 24 h ÷ `false_alerts_per_day`.

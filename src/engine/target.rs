@@ -1,12 +1,17 @@
 //! One target: its window, its signals, its panel, its incidents.
 
 mod recall;
+mod restore;
 mod show;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
+pub(super) use restore::ended;
+
 use super::rule::Rule;
+use super::shed::Shed;
 use super::{Change, Fit, Health, Judgement, Setup, TargetSetup, Teaching};
 use crate::detect::fits::{GAP, Model, Task};
 use crate::detect::model_set::ModelSet;
@@ -21,7 +26,7 @@ use crate::window::Window;
 /// Checks between asking for a fit and its effect.
 const FIT_DELAY: u64 = 30;
 /// A step back of wall time up to this is waited out; a longer one restarts the window.
-const STEP_BACK: Duration = Duration::from_mins(2);
+pub(super) const STEP_BACK: Duration = Duration::from_mins(2);
 
 /// One output series of a signal.
 struct Slot {
@@ -58,6 +63,7 @@ pub(super) struct Target {
     values: Vec<Option<f64>>,
     work: Work,
     verdict: Verdict,
+    last_verdict: Option<Timestamp>,
     /// Slot whose incident stands for the target's anomaly.
     lead: Option<usize>,
     /// One a signal: why it has no data.
@@ -86,6 +92,7 @@ impl Target {
             after_gap: false,
             work: Work::default(),
             verdict: Verdict::default(),
+            last_verdict: None,
             lead: None,
             no_data: vec![None; setup.signals.len()],
             dropped: 0,
@@ -106,7 +113,7 @@ impl Target {
             let limits = self.window.limits();
             self.window = Window::new(limits);
             self.selections.iter_mut().for_each(|selections| *selections = Selections::default());
-            self.panel.gap();
+            self.panel.step_back(batch.at);
             self.last_tick = None;
         }
         self.window.push(batch);
@@ -139,10 +146,11 @@ impl Target {
         }
         self.read(at, setup);
         if !setup.enabled {
-            self.verdict = Verdict::default();
+            (self.verdict, self.last_verdict) = (Verdict::default(), None);
             return self.end_all(at);
         }
         self.verdict = self.panel.assess(at, &self.values, &mut self.work);
+        self.last_verdict = self.verdict.target.map(|_| at).or(self.last_verdict);
         let mut changes = if self.after_gap { Vec::new() } else { self.move_incidents(at, setup) };
         if kind == Kind::Regular {
             self.learn(at, &mut changes);
@@ -277,9 +285,12 @@ impl Target {
         for slot in 0..self.slots.len() {
             let check = Check { at, reading: self.reading(slot, setup) };
             let Slot { machine, labels, .. } = &mut self.slots[slot];
-            if let Some((transition, ended)) =
-                machine.step(&check, &setup.persistence, (&self.setup.labels, labels))
-            {
+            let moved = machine.step(&check, &setup.persistence, (&self.setup.labels, labels));
+            if check.reading.is_some_and(|reading| machine.is_worst(&reading.assessment)) {
+                let explanation = self.panel.explain(at, slot, &self.work, &self.verdict);
+                machine.explain(Arc::new(explanation));
+            }
+            if let Some((transition, ended)) = moved {
                 changes.push(self.change(slot, transition, ended));
             }
         }
@@ -293,8 +304,11 @@ impl Target {
     }
 
     fn reading(&self, slot: usize, setup: &Setup) -> Option<Reading> {
-        let read = |value| rule(setup).reading(&self.verdict, slot, self.lead == Some(slot), value);
-        self.values[slot].map(read)
+        let leads = self.lead == Some(slot);
+        // What nobody can judge yet neither holds an incident nor ends it.
+        let is_judged = self.verdict.metrics[slot].assessment.is_some() || leads;
+        let value = self.values[slot].filter(|_| is_judged);
+        value.map(|value| rule(setup).reading(&self.verdict, slot, leads, value))
     }
 
     fn change(&self, slot: usize, transition: Transition, ended: Option<Incident>) -> Change {
@@ -353,26 +367,65 @@ impl Target {
         Some(Fit { target: self.setup.labels.clone(), asked: self.checks, what })
     }
 
+    /// The samples of a series that are held.
+    pub(super) fn raw(&self, series: &Labels) -> Vec<(Timestamp, f64)> {
+        let view = self.window.view();
+        let found = view.select(|labels| labels == series);
+        let samples = found.into_iter().flat_map(|(_, at)| {
+            let column = view.series(at);
+            column.present(0..column.len())
+        });
+        samples.map(|(at, value)| (Timestamp::from_millis(at), value)).collect()
+    }
+
+    /// Forgets the means that seasons are found in.
+    pub(super) fn shed_tiers(&mut self) {
+        self.panel.shed_tiers();
+    }
+
+    /// Goes on with what is left after `shed`.
+    pub(super) fn make_frugal(&mut self, setup: &Setup, shed: Shed) {
+        self.panel.reconfigure(setup.detection.clone());
+        match shed {
+            Shed::Lstm => self.panel.shed_lstm(),
+            _ => self.panel.refit_forest(),
+        }
+    }
+
+    /// Has the window take no more than `bytes`.
+    pub(super) fn shrink(&mut self, bytes: usize) {
+        self.window.shrink(bytes);
+    }
+
     /// The same signals, other rules.
     pub(super) fn reconfigure(&mut self, target: TargetSetup, setup: &Setup) {
         self.setup = target;
         self.panel.reconfigure(setup.detection.clone());
     }
 
-    /// Takes over the window and the incidents of `before` for the signals that have stayed; ends the rest.
-    pub(super) fn inherit(&mut self, before: &mut Self, setup: &Setup, now: Timestamp) -> Vec<Change> {
+    /// Takes over the window, and of the signals that have stayed what was learned and the incidents; ends the rest.
+    pub(super) fn inherit(
+        &mut self,
+        before: &mut Self,
+        (was, setup): (&Setup, &Setup),
+        now: Timestamp,
+    ) -> Vec<Change> {
+        let mut stays = Vec::new();
         if before.window.limits() == self.window.limits() {
             std::mem::swap(&mut self.window, &mut before.window);
+        } else {
+            self.window = Window::thaw(self.window.limits(), &before.window.freeze());
         }
         (self.health, self.last_scrape, self.rejected) =
             (before.health.take(), before.last_scrape, before.rejected);
-        (self.last_tick, self.checks) = (before.last_tick, before.checks);
-        for slot in &mut before.slots {
-            let stays = self
+        (self.last_tick, self.checks, self.last_verdict) =
+            (before.last_tick, before.checks, before.last_verdict);
+        for (place, slot) in before.slots.iter_mut().enumerate() {
+            let known = self
                 .slots
                 .iter()
                 .position(|own| own.labels.get("metric_name") == slot.labels.get("metric_name"));
-            if let (Some(own), Some(output)) = (stays, slot.output.take()) {
+            if let (Some(own), Some(output)) = (known, slot.output.take()) {
                 let own = if self.slots[own].output.is_none() {
                     Some(own)
                 } else {
@@ -381,9 +434,14 @@ impl Target {
                 if let Some(own) = own {
                     self.slots[own].name(&output, setup);
                     self.slots[own].machine = std::mem::take(&mut slot.machine);
+                    if was.signals[slot.signal].0 == setup.signals[self.slots[own].signal].0 {
+                        stays.push((place, own));
+                    }
                 }
             }
         }
+        self.lead = before.lead.and_then(|lead| Some(stays.iter().find(|(was, _)| *was == lead)?.1));
+        self.panel.inherit(&mut before.panel, &stays);
         before.end_all(now)
     }
 

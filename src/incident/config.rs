@@ -7,7 +7,8 @@ use crate::detect::verdict::{Assessment, Severity};
 use crate::setting::{Ratio, Span};
 
 /// When an incident opens and ends; in checks.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = IncidentSettings)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Checks over the threshold that open one.
@@ -36,7 +37,7 @@ impl Config {
 }
 
 /// From when on an anomaly is more than worth a line.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Severities {
     /// At or above both: warning.
@@ -46,7 +47,7 @@ pub struct Severities {
 }
 
 /// What it takes.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Bar {
     /// Confidence of the verdict.

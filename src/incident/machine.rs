@@ -4,9 +4,13 @@
 //! nor closes anything. A check without data does neither; a metric that stays away is resolved in the end, for that
 //! reason. Every transition says why.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Incident, Reason};
+use crate::detect::evidence::Explanation;
 use crate::detect::verdict::{Assessment, Severity};
 use crate::series::{Labels, Timestamp};
 
@@ -36,7 +40,7 @@ pub struct Check {
 }
 
 /// What a check found.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reading {
     /// Whether the score is over the threshold that opens.
     pub opens: bool,
@@ -62,13 +66,16 @@ pub struct Transition {
 }
 
 /// Where one metric stands.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
     phase: Phase,
+    /// Of the worst check of what is under way.
+    explanation: Option<Arc<Explanation>>,
     last_data: Option<Timestamp>,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum Phase {
     #[default]
     Inactive,
@@ -103,6 +110,23 @@ impl Machine {
     /// Whether it has begun but does not fire yet.
     pub fn is_pending(&self) -> bool {
         matches!(self.phase, Phase::Pending { .. })
+    }
+
+    /// Whether `assessment` is of the worst check of what is under way.
+    pub fn is_worst(&self, assessment: &Assessment) -> bool {
+        match &self.phase {
+            Phase::Inactive => false,
+            Phase::Pending { worst, .. } => worst.assessment == *assessment,
+            Phase::Firing { incident, .. } => incident.worst == *assessment,
+        }
+    }
+
+    /// What the vote at the worst check rested on.
+    pub fn explain(&mut self, explanation: Arc<Explanation>) {
+        if let Phase::Firing { incident, .. } = &mut self.phase {
+            incident.explanation = Some(Arc::clone(&explanation));
+        }
+        self.explanation = Some(explanation);
     }
 
     /// Names the target's other anomalous metrics in the incident that fires.
@@ -174,6 +198,7 @@ impl Machine {
             expected: worst.expected,
             worst: worst.assessment,
             also: Vec::new(),
+            explanation: self.explanation.clone(),
         };
         self.phase = Phase::Firing { incident: Box::new(incident), clear: 0, rising: 0 };
         Some((Transition { to: super::State::Firing, reason: Reason::Persisted }, None))

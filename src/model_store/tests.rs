@@ -262,7 +262,7 @@ fn what_a_dying_writer_leaves_is_cleared_away_and_what_others_keep_there_is_not(
     assert_eq!(numbers(&store), [1, 3]);
     assert!(matches!(store.list().unwrap()[1].metadata, Err(Error::Read { .. })));
     assert_eq!(store.add(&metadata(1), b"models").unwrap(), version(4));
-    let names: BTreeSet<String> = directory::names(store.path()).unwrap().into_iter().collect();
+    let names: BTreeSet<String> = disk::names(store.path()).unwrap().into_iter().collect();
     let expect = [
         ".lock",
         "000001.model",
@@ -310,7 +310,7 @@ fn many_writers_take_turns_and_readers_always_find_a_sound_version() {
 #[test]
 fn a_turn_that_does_not_come_is_not_waited_for_for_ever() {
     let (_directory, store) = store(2);
-    let take = || Lock::take(store.path(), Duration::ZERO).unwrap();
+    let take = || Lock::take(store.path(), LOCK, Duration::ZERO, is_ours).unwrap();
     let held = take().unwrap();
     assert!(take().is_none());
     drop(held);

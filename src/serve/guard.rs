@@ -1,10 +1,13 @@
-//! Who may change anything: requests that do must be let in, be plain JSON, and be meant for us.
+//! Who is let in, and who may change anything: requests that do must be let in, be plain JSON, and be meant for us.
+
+use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::connection::Peer;
 use super::{Shared, api};
 
 /// The rules.
@@ -16,27 +19,55 @@ pub struct Guard {
     pub hosts: Vec<String>,
     /// Whether any address may be meant, because we listen on all.
     pub any_address: bool,
+    /// Scheme, name and port of the external URL.
+    pub external_origin: String,
 }
 
-/// Refuses requests of changing methods that break a rule; lets everything else through.
-pub(super) async fn check(State(shared): State<Shared>, request: Request, next: Next) -> Response {
-    match shared.guard.refusal(request.method(), request.uri().path(), request.headers()) {
-        Some((status, reason)) => api::error(status, "forbidden", reason).into_response(),
+/// For a whole request, its body included, up to the beginning of the answer.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Whether who asks is known: by a password or by a certificate.
+#[derive(Clone, Copy)]
+struct Known(bool);
+
+/// Lets in whom the web configuration names.
+pub(super) async fn admit(State(shared): State<Shared>, mut request: Request, next: Next) -> Response {
+    let web = shared.web.current();
+    let peer = request.extensions_mut().remove::<Peer>().unwrap_or_default();
+    let mut response = if web.users.is_empty() || web.users.admit(request.headers()).await {
+        request.extensions_mut().insert(Known(!web.users.is_empty() || peer.is_certified));
+        tokio::time::timeout(PATIENCE, next.run(request)).await.unwrap_or_else(|_| {
+            api::error(
+                StatusCode::REQUEST_TIMEOUT,
+                "timeout",
+                "the request did not come whole, or takes too long",
+            )
+        })
+    } else {
+        let refused =
+            api::error(StatusCode::UNAUTHORIZED, "unauthorized", "a user and a password are needed");
+        ([(header::WWW_AUTHENTICATE, "Basic")], refused).into_response()
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    for (name, value) in &web.headers {
+        headers.insert(name.clone(), value.clone());
+    }
+    response
+}
+
+/// Refuses changes that break a rule. It lies on the routes that change something, so that others say what they are.
+pub(super) async fn may_change(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    let is_known = request.extensions().get::<Known>().is_some_and(|known| known.0);
+    match shared.guard.refusal(is_known, request.uri().path(), request.headers()) {
+        Some((status, reason)) => api::error(status, "forbidden", reason),
         None => next.run(request).await,
     }
 }
 
 impl Guard {
     /// Why a request is refused.
-    fn refusal(
-        &self,
-        method: &Method,
-        path: &str,
-        headers: &HeaderMap,
-    ) -> Option<(StatusCode, &'static str)> {
-        if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
-            return None;
-        }
+    fn refusal(&self, is_known: bool, path: &str, headers: &HeaderMap) -> Option<(StatusCode, &'static str)> {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         if !text(header::HOST).is_some_and(|host| self.is_ours(host)) {
             return Some((
@@ -44,13 +75,13 @@ impl Guard {
                 "the Host header names none of our addresses; see --web.external-url",
             ));
         }
-        if text(header::ORIGIN)
-            .is_some_and(|origin| !self.is_ours(origin.split("://").nth(1).unwrap_or_default()))
-        {
+        let host = text(header::HOST).unwrap_or_default();
+        if text(header::ORIGIN).is_some_and(|origin| !self.is_own_page(origin, host)) {
             return Some((StatusCode::FORBIDDEN, "the Origin header names a foreign site"));
         }
-        if !self.changes_enabled {
-            return Some((StatusCode::FORBIDDEN, "changes are not enabled; start with --web.enable-changes"));
+        if !self.changes_enabled && !is_known {
+            let remedy = "changes are not enabled; start with --web.enable-changes, or with users in --web.config.file";
+            return Some((StatusCode::FORBIDDEN, remedy));
         }
         let is_json = text(header::CONTENT_TYPE).is_some_and(|kind| {
             kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
@@ -61,13 +92,24 @@ impl Guard {
         None
     }
 
+    /// Whether a page of ours asks: under the name and port that it was asked by, or under the external URL.
+    fn is_own_page(&self, origin: &str, host: &str) -> bool {
+        let authority = origin.split("://").nth(1).unwrap_or_default();
+        let same_port = name_and_port(authority).1 == name_and_port(host).1;
+        (self.is_ours(authority) && same_port) || self.external_origin.eq_ignore_ascii_case(origin)
+    }
+
     fn is_ours(&self, authority: &str) -> bool {
-        let name = match authority.rsplit_once(':') {
-            Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-            _ => authority,
-        };
+        let name = name_and_port(authority).0;
         let is_address = name.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
         self.hosts.iter().any(|host| host.eq_ignore_ascii_case(name)) || (self.any_address && is_address)
+    }
+}
+
+fn name_and_port(authority: &str) -> (&str, Option<&str>) {
+    match authority.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => (name, Some(port)),
+        _ => (authority, None),
     }
 }
 
@@ -81,25 +123,26 @@ mod tests {
             changes_enabled,
             hosts: ["localhost", "127.0.0.1", "[::1]", "web1"].map(str::to_owned).to_vec(),
             any_address: false,
+            external_origin: "https://anomalies.example".to_owned(),
         };
         let json = ("content-type", "application/json; charset=utf-8");
         let host = ("host", "127.0.0.1:10091");
-        for (method, path, headers, enabled, status) in [
-            ("GET", "/metrics", vec![], false, None),
-            ("GET", "/metrics", vec![("host", "evil.example")], false, None),
-            ("POST", "/x", vec![host, json], true, None),
-            ("POST", "/x", vec![host, json], false, Some(403)),
-            ("POST", "/x", vec![host], true, Some(415)),
-            ("POST", "/x", vec![host, ("content-type", "text/plain")], true, Some(415)),
-            ("POST", "/-/reload", vec![host], true, None),
-            ("POST", "/-/reload", vec![host], false, Some(403)),
-            ("POST", "/x", vec![("host", "evil.example:10091"), json], true, Some(403)),
-            ("POST", "/x", vec![json], true, Some(403)),
-            ("POST", "/x", vec![host, json, ("origin", "http://evil.example")], true, Some(403)),
-            ("POST", "/x", vec![host, json, ("origin", "null")], true, Some(403)),
-            ("POST", "/x", vec![host, json, ("origin", "http://WEB1:10091")], true, None),
-            ("DELETE", "/x", vec![("host", "[::1]:10091"), json], true, None),
-            ("PUT", "/x", vec![("host", "10.0.0.1"), json], true, Some(403)),
+        for (path, headers, enabled, status) in [
+            ("/x", vec![host, json], true, None),
+            ("/x", vec![host, json], false, Some(403)),
+            ("/x", vec![host], true, Some(415)),
+            ("/x", vec![host, ("content-type", "text/plain")], true, Some(415)),
+            ("/-/reload", vec![host], true, None),
+            ("/-/reload", vec![host], false, Some(403)),
+            ("/x", vec![("host", "evil.example:10091"), json], true, Some(403)),
+            ("/x", vec![json], true, Some(403)),
+            ("/x", vec![host, json, ("origin", "http://evil.example")], true, Some(403)),
+            ("/x", vec![host, json, ("origin", "null")], true, Some(403)),
+            ("/x", vec![host, json, ("origin", "http://WEB1:10091")], true, None),
+            ("/x", vec![host, json, ("origin", "http://127.0.0.1:3000")], true, Some(403)),
+            ("/x", vec![host, json, ("origin", "https://anomalies.example")], true, None),
+            ("/x", vec![("host", "[::1]:10091"), json], true, None),
+            ("/x", vec![("host", "10.0.0.1"), json], true, Some(403)),
         ] {
             let map: HeaderMap = headers
                 .iter()
@@ -107,9 +150,11 @@ mod tests {
                 .collect::<Vec<(header::HeaderName, header::HeaderValue)>>()
                 .into_iter()
                 .collect();
-            let got = guard(enabled).refusal(&method.parse().unwrap(), path, &map).map(|(s, _)| s.as_u16());
-            assert_eq!(got, status, "{method} {path} {headers:?} {enabled}");
+            let got = guard(enabled).refusal(false, path, &map).map(|(s, _)| s.as_u16());
+            assert_eq!(got, status, "{path} {headers:?} {enabled}");
         }
+        let map = HeaderMap::from_iter([host, json].map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap())));
+        assert_eq!(guard(false).refusal(true, "/x", &map), None, "who is known may change");
         let open = Guard { any_address: true, ..guard(true) };
         assert!(open.is_ours("10.0.0.1:10091") && !open.is_ours("evil.example:10091"));
     }

@@ -3,6 +3,7 @@
 //! Our own come from prometheus-client, which writes OpenMetrics only; for the text format 0.0.4 its lines are turned.
 //! No data means that a series is absent, never its last value.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
@@ -12,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::Shared;
 use crate::detect::verdict::{Detector, Severity};
-use crate::engine::snapshot::{MetricSnapshot, Snapshot, TargetSnapshot};
+use crate::engine::snapshot::{DetectorStatus, MetricSnapshot, Snapshot, TargetSnapshot};
 use crate::series::Labels;
 
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -64,6 +65,7 @@ fn negotiate(accept: &str) -> Format {
 pub fn page(snapshot: &Snapshot, own: &str, format: Format) -> String {
     let mut page = Page { text: String::with_capacity(16 << 10), format };
     targets(&mut page, snapshot);
+    detectors(&mut page, snapshot);
     signals(&mut page, snapshot);
     incidents(&mut page, snapshot);
     match format {
@@ -92,15 +94,10 @@ impl Page {
         self.text.push_str(name);
         let mut comma = '{';
         for (name, value) in labels {
-            let _ = write!(self.text, "{comma}{name}=\"");
-            for c in value.chars() {
-                match c {
-                    '\\' => self.text.push_str("\\\\"),
-                    '"' => self.text.push_str("\\\""),
-                    '\n' => self.text.push_str("\\n"),
-                    c => self.text.push(c),
-                }
-            }
+            self.text.push(comma);
+            self.text.push_str(name);
+            self.text.push_str("=\"");
+            escape_into(value, &mut self.text);
             self.text.push('"');
             comma = ',';
         }
@@ -130,6 +127,24 @@ impl Page {
         }
     }
 
+    /// A gauge with one sample for each enabled detector that has it.
+    fn per_detector(
+        &mut self,
+        snapshot: &Snapshot,
+        (name, help): (&str, &str),
+        value: impl Fn(&DetectorStatus) -> Option<f64>,
+    ) {
+        self.family(name, "gauge", help);
+        for target in &snapshot.targets {
+            for detector in target.detectors.iter().filter(|detector| detector.enabled) {
+                if let Some(value) = value(detector) {
+                    let model = [("model_type", detector.detector.name())];
+                    self.sample(name, target.labels.iter().chain(model), value);
+                }
+            }
+        }
+    }
+
     /// A gauge with one sample for each metric that has it.
     fn per_metric(
         &mut self,
@@ -146,6 +161,21 @@ impl Page {
             }
         }
     }
+}
+
+/// A label's value; most need no escape, and go in at once.
+fn escape_into(value: &str, text: &mut String) {
+    let mut rest = value;
+    while let Some(at) = memchr::memchr3(b'\\', b'"', b'\n', rest.as_bytes()) {
+        text.push_str(&rest[..at]);
+        text.push_str(match rest.as_bytes()[at] {
+            b'\\' => "\\\\",
+            b'"' => "\\\"",
+            _ => "\\n",
+        });
+        rest = &rest[at + 1..];
+    }
+    text.push_str(rest);
 }
 
 fn targets(page: &mut Page, snapshot: &Snapshot) {
@@ -180,17 +210,30 @@ fn targets(page: &mut Page, snapshot: &Snapshot) {
         ),
         |t| Some(t.budget_used),
     );
-    page.family("dwcp_detector_ready", "gauge", "Whether the detector votes: 0 warming up, 1 voting.");
-    for target in &snapshot.targets {
-        for status in target.detectors.iter().filter(|status| status.enabled) {
-            let model = [("model_type", status.detector.name())];
-            page.sample(
-                "dwcp_detector_ready",
-                target.labels.iter().chain(model),
-                f64::from(u8::from(status.ready)),
-            );
-        }
-    }
+    page.per_target(
+        snapshot,
+        ("dwcp_last_verdict_timestamp_seconds", "gauge", "When the target was last judged."),
+        |t| Some(t.last_verdict?.seconds()),
+    );
+    page.per_target(snapshot, ("dwcp_check_interval_seconds", "gauge", "Time between checks."), |_| {
+        Some(snapshot.interval.as_secs_f64())
+    });
+}
+
+fn detectors(page: &mut Page, snapshot: &Snapshot) {
+    page.per_detector(
+        snapshot,
+        ("dwcp_detector_ready", "Whether the detector votes: 0 warming up, 1 voting."),
+        |detector| Some(f64::from(u8::from(detector.ready))),
+    );
+    page.per_detector(
+        snapshot,
+        (
+            "dwcp_model_trained_timestamp_seconds",
+            "Time of the newest row the detector's model was fitted on.",
+        ),
+        |detector| Some(detector.trained_at?.seconds()),
+    );
 }
 
 fn signals(page: &mut Page, snapshot: &Snapshot) {
@@ -208,6 +251,11 @@ fn signals(page: &mut Page, snapshot: &Snapshot) {
         snapshot,
         ("dwcp_anomaly_score", "Weighted mean of the detectors' confidences, 0 to 1."),
         |m| Some(m.assessment?.score),
+    );
+    page.per_metric(
+        snapshot,
+        ("dwcp_signal_anomalous", "Whether the signal's score exceeds the ensemble's threshold."),
+        |m| Some(f64::from(u8::from(m.assessment?.score > snapshot.threshold))),
     );
     page.per_metric(snapshot, ("dwcp_anomaly_deviation_sigma", "Distance from expected, in sigmas."), |m| {
         Some(m.assessment?.deviation_sigma)
@@ -257,7 +305,7 @@ fn incidents(page: &mut Page, snapshot: &Snapshot) {
         "counter",
         "Incidents, once for each detector that voted and once for the ensemble.",
     );
-    for (target, metric, severity, model, count) in counts(snapshot) {
+    for ((target, metric, severity, model), count) in counts(snapshot) {
         let more = [("severity", severity.name()), ("model_type", model)];
         page.sample(
             "dwcp_anomalies_detected_total",
@@ -267,27 +315,23 @@ fn incidents(page: &mut Page, snapshot: &Snapshot) {
     }
 }
 
+/// Incidents by target, metric, severity and model.
+type Counts<'a> = BTreeMap<(&'a Labels, &'a Labels, Severity, &'static str), u64>;
+
 /// The ensemble's counts begin at 0, so that `increase()` sees the first incident; the detectors' when they first vote.
-fn counts(snapshot: &Snapshot) -> Vec<(&Labels, &Labels, Severity, &'static str, u64)> {
-    let mut counts = Vec::new();
+fn counts(snapshot: &Snapshot) -> Counts<'_> {
+    let mut counts = Counts::new();
     for target in &snapshot.targets {
         for metric in &target.metrics {
             for severity in Severity::ALL {
-                counts.push((&target.labels, &metric.labels, severity, "ensemble", 0));
+                counts.insert((&target.labels, &metric.labels, severity, "ensemble"), 0);
             }
         }
     }
     for (key, count) in snapshot.opened.iter() {
         let model = key.detector.map_or("ensemble", Detector::name);
-        let begun = counts
-            .iter_mut()
-            .find(|c| (c.0, c.1, c.2, c.3) == (&key.target, &key.metric, key.severity, model));
-        match begun {
-            Some(begun) => begun.4 = *count,
-            None => counts.push((&key.target, &key.metric, key.severity, model, *count)),
-        }
+        counts.insert((&key.target, &key.metric, key.severity, model), *count);
     }
-    counts.sort();
     counts
 }
 
@@ -328,6 +372,15 @@ mod tests {
             ("application/openmetrics-text;q=0.3,text/plain;q=0.9", Format::Text),
         ] {
             assert_eq!(negotiate(accept), format, "{accept}");
+        }
+    }
+
+    #[test]
+    fn a_labels_value_is_escaped_where_it_must_be() {
+        for (value, expect) in [("a", "a"), ("", ""), ("a\\b\"c\nd", "a\\\\b\\\"c\\nd"), ("ü\"", "ü\\\"")] {
+            let mut text = String::new();
+            escape_into(value, &mut text);
+            assert_eq!(text, expect);
         }
     }
 

@@ -1,158 +1,164 @@
-//! A page for people: what is watched, what is expected, what is wrong. One request, nothing from elsewhere.
+//! A page for people: one glance says whether all is well. Everything is served from here, nothing is asked of elsewhere.
+//!
+//! It is whole as it is served; `page.js` keeps it current by what [`super::live`] pushes.
+
+mod chart;
+pub(super) mod parts;
+mod runbook;
+mod signals;
 
 use std::fmt::Write as _;
 
-use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
+use axum::Router;
+use axum::extract::State;
+use axum::http::header;
 use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
 
-use super::Shared;
-use crate::engine::snapshot::{MetricSnapshot, Snapshot, TargetSnapshot};
-use crate::incident::Incident;
-use crate::series::Timestamp;
-use crate::setting::{escape, rfc3339, short};
+use super::live::Rendered;
+use super::{Shared, live};
+use crate::engine::snapshot::Snapshot;
+use crate::setting::{escape, short};
 
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'";
-const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#222}\
-    h1{font-size:1.3rem}h2{font-size:1.05rem;margin-top:2rem}table{border-collapse:collapse;width:100%}\
-    th,td{text-align:left;padding:.3rem .8rem;border-bottom:1px solid #ddd}td.n{text-align:right;font-variant-numeric:tabular-nums}\
-    .critical{color:#b00020;font-weight:600}.warning{color:#b26a00;font-weight:600}.info{color:#555}.no{color:#777}";
+/// Only what is served from here, and nothing inline.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+     form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
-fn document(title: &str, refresh: bool, body: &str) -> Response {
-    let refresh = if refresh { "<meta http-equiv=\"refresh\" content=\"5\">" } else { "" };
+/// The routes.
+pub(super) fn routes() -> Router<Shared> {
+    let asset = |kind: &'static str, text: &'static str| {
+        get(
+            move || async move { ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "max-age=3600")], text) },
+        )
+    };
+    Router::new()
+        .route("/", get(index))
+        .route("/live", get(live::stream))
+        .route("/runbook/{name}", get(runbook::runbook))
+        .route("/page.css", asset("text/css; charset=utf-8", include_str!("page/page.css")))
+        .route("/page.js", asset("text/javascript; charset=utf-8", include_str!("page/page.js")))
+        .route("/icon.svg", asset("image/svg+xml", include_str!("page/icon.svg")))
+}
+
+/// A whole page; `up` leads from it to the root.
+fn document(title: &str, up: &str, shape: &str, body: &str) -> Response {
+    let version = env!("CARGO_PKG_VERSION");
     let html = format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">{refresh}\
-         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>{title}</title>\
-         <style>{STYLE}</style></head><body>{body}</body></html>"
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><meta name=\"color-scheme\" content=\"light dark\">\
+         <title>{title}</title><link rel=\"icon\" href=\"{up}icon.svg\"><link rel=\"stylesheet\" href=\"{up}page.css?{version}\">\
+         <script src=\"{up}page.js?{version}\" defer></script></head><body data-shape=\"{shape}\">{body}</body></html>",
     );
     let headers = [
         (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-store"),
     ];
     (headers, Html(html)).into_response()
 }
 
-pub(super) async fn index(State(shared): State<Shared>) -> Response {
-    let snapshot = shared.snapshot.borrow().clone();
-    let mut body = String::from("<h1>dwcp-anomaly</h1>");
+async fn index(State(shared): State<Shared>) -> Response {
+    let rendered = shared.live.rendered(&shared);
+    document(&escape(&rendered.title), "", &rendered.shape, &body(&rendered))
+}
+
+/// The skeleton, with each part in its place.
+fn body(rendered: &Rendered) -> String {
+    let part = |id: &str| rendered.part(id);
+    let live = |id: &str| format!("<div id=\"{id}\">{}</div>", part(id));
+    let mut out = String::with_capacity(64 << 10);
+    let _ = write!(
+        out,
+        "<a class=\"skip\" href=\"#main\">Skip to content</a>\
+         <header class=\"top wide\"><a class=\"brand\" href=\"./\">dwcp-anomaly</a><nav aria-label=\"Sections\"><a href=\"#incidents-h\">Incidents</a>\
+         <a href=\"#signals-h\">Signals</a><a href=\"#delivery-h\">Alerts</a><a href=\"#settings-h\">Threshold</a></nav>\
+         <span id=\"link\" class=\"link\" role=\"status\"></span></header><main id=\"main\" class=\"wide\">\
+         <div id=\"headline\" aria-live=\"polite\">{}</div><dl class=\"facts\" id=\"facts\">{}</dl>\
+         <h2 id=\"incidents-h\">Incidents</h2>{}",
+        part("headline"),
+        part("facts"),
+        live("incidents")
+    );
+    targets(&rendered.snapshot, &mut out, live);
+    let _ = write!(
+        out,
+        "<h2 id=\"delivery-h\">Alert delivery</h2><div class=\"panel\">{}</div>\
+         <h2 id=\"settings-h\">Threshold</h2><div class=\"panel\"><form id=\"settings-form\" class=\"threshold\" novalidate>\
+         <div><label for=\"threshold\">Anomalous above a score of</label>\
+         <input id=\"threshold\" type=\"text\" inputmode=\"decimal\" autocomplete=\"off\" value=\"{}\" aria-describedby=\"threshold-now threshold-hint\"></div>\
+         <button class=\"main\" type=\"submit\">Apply</button><button id=\"forget\" type=\"button\">Drop all that was set here</button></form>\
+         <p id=\"said\" class=\"said\" role=\"alert\"></p><p id=\"threshold-now\" class=\"soft\">{}</p>\
+         <p id=\"threshold-hint\" class=\"soft\">From 0 to 1: higher is quieter. It is kept through a restart and lies over the configuration file.</p></div></main>\
+         <footer class=\"wide\">dwcp-anomaly {} · <a href=\"metrics\">series</a> · \
+         <a href=\"api/v1/monitoring/anomaly/status\">status as JSON</a> · <a href=\"api/v1/openapi.json\">API description</a></footer>",
+        live("delivery"),
+        short(rendered.snapshot.threshold),
+        part("threshold-now"),
+        env!("CARGO_PKG_VERSION")
+    );
+    out
+}
+
+fn targets(snapshot: &Snapshot, out: &mut String, live: impl Fn(&str) -> String) {
+    for (at, target) in snapshot.targets.iter().enumerate() {
+        let id = if at == 0 { "signals-h".to_owned() } else { format!("signals-h-{at}") };
+        let _ = write!(
+            out,
+            "<h2 id=\"{id}\">Signals of {}</h2>{}<h3>Detectors</h3><div class=\"panel\">{}</div>",
+            escape(parts::instance(target)),
+            live(&format!("target-{at}")),
+            live(&format!("detectors-{at}"))
+        );
+    }
     if snapshot.targets.is_empty() {
-        body.push_str("<p>Nothing is watched: configure scrape.targets and start with --config.file.</p>");
+        out.push_str("<h2 id=\"signals-h\">Signals</h2><p class=\"soft\">None: no target is configured.</p>");
     }
-    incidents(&mut body, &snapshot);
-    snapshot.targets.iter().for_each(|each| target(&mut body, each));
-    document("dwcp-anomaly", true, &body)
 }
 
-fn incidents(body: &mut String, snapshot: &Snapshot) {
-    let _ = write!(body, "<h2>Incidents of the last 24 hours</h2>");
-    if snapshot.incidents.is_empty() {
-        body.push_str("<p class=\"no\">None.</p>");
-        return;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::series::Timestamp;
+    use crate::serve::{Courses, SettingsView, example};
+
+    fn render(snapshot: Snapshot) -> String {
+        let (settings, courses) = (SettingsView::default(), Courses::default());
+        for _ in 0..2 {
+            courses.record(&snapshot);
+        }
+        body(&Rendered::new(&std::sync::Arc::new(snapshot), &settings, &courses, ""))
     }
-    body.push_str("<table><tr><th>metric</th><th>instance</th><th>severity</th><th>began</th><th>ended</th><th>value</th><th>expected</th></tr>");
-    snapshot.incidents.iter().take(50).for_each(|each| incident(body, each));
-    body.push_str("</table>");
-}
 
-fn incident(body: &mut String, incident: &Incident) {
-    let severity = incident.severity().name();
-    let ended = incident
-        .ended_at
-        .map_or_else(|| "firing".to_owned(), |at| format!("{} ({})", time(at), incident.reason.name()));
-    let _ = write!(
-        body,
-        "<tr><td>{}</td><td>{}</td><td class=\"{severity}\">{severity}</td><td>{}</td><td>{ended}</td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>",
-        escape(incident.metric_name()),
-        escape(incident.target.get("instance").unwrap_or_default()),
-        time(incident.started_at),
-        short(incident.value),
-        incident.expected.map(short).unwrap_or_default(),
-    );
-}
-
-fn time(at: Timestamp) -> String {
-    rfc3339(at).replace('T', " ").split('.').next().unwrap_or_default().to_owned()
-}
-
-fn target(body: &mut String, target: &TargetSnapshot) {
-    let state = match (target.up, &target.failure) {
-        (Some(true), _) => format!("up, {} samples", target.samples),
-        (_, Some(failure)) => format!("<span class=\"critical\">down: {}</span>", escape(failure)),
-        _ => "not scraped yet".to_owned(),
-    };
-    let instance = target.labels.get("instance").unwrap_or_default();
-    let _ = write!(body, "<h2>{}</h2><p>{} — {state}</p><p>", escape(instance), escape(&target.url));
-    for status in target.detectors.iter().filter(|status| status.enabled) {
-        let waits = status
-            .waiting_for
-            .as_ref()
-            .map_or_else(|| "voting".to_owned(), |w| format!("waits: {}", escape(w)));
-        let _ = write!(body, "{} <span class=\"no\">({waits})</span> ", status.detector.name());
+    #[test]
+    fn one_glance_says_whether_all_is_well() {
+        let at = Timestamp::from_millis(1_700_000_000_000);
+        let well = example::snapshot(&["cpu_usage"], at);
+        let mut off = example::snapshot(&["cpu_usage"], at);
+        off.enabled = false;
+        let mut down = example::snapshot(&["cpu_usage"], at);
+        std::sync::Arc::make_mut(&mut down.targets[0]).up = Some(false);
+        let mut learning = example::snapshot(&["cpu_usage"], at);
+        std::sync::Arc::make_mut(&mut learning.targets[0]).detectors.iter_mut().for_each(|d| d.ready = false);
+        for (snapshot, says) in [
+            (well, "<h1>All is well</h1>"),
+            (off, "<h1>Detection is switched off</h1>"),
+            (down, "<h1>web-1 does not answer</h1>"),
+            (learning, "<h1>Learning what is normal</h1>"),
+            (Snapshot::default(), "<h1>Nothing is watched</h1>"),
+        ] {
+            let page = render(snapshot);
+            assert!(page.contains(says), "{says}");
+        }
     }
-    body.push_str("</p><table><tr><th>signal</th><th>value</th><th>expected</th><th>band</th><th>score</th><th></th></tr>");
-    target.metrics.iter().for_each(|metric| row(body, metric));
-    body.push_str("</table>");
-}
 
-fn row(body: &mut String, metric: &MetricSnapshot) {
-    let unit = escape(&metric.unit);
-    let value = match metric.value {
-        Some(value) => format!("{} {unit}", short(value)),
-        None => format!(
-            "<span class=\"no\">no data: {}</span>",
-            escape(metric.no_data.as_deref().unwrap_or_default())
-        ),
-    };
-    let band = metric
-        .band
-        .map(|band| (short(band.expected), format!("{} … {}", short(band.lower), short(band.upper))));
-    let (expected, band) = band.unwrap_or_default();
-    let firing = metric
-        .firing
-        .map(|severity| format!("<span class=\"{0}\">{0}</span>", severity.name()))
-        .unwrap_or_default();
-    let _ = write!(
-        body,
-        "<tr><td><a href=\"/runbook/{0}\">{0}</a></td><td class=\"n\">{value}</td><td class=\"n\">{expected}</td><td class=\"n\">{band}</td><td class=\"n\">{1}</td><td>{firing}</td></tr>",
-        escape(metric.name()),
-        metric.assessment.map(|a| short(a.score)).unwrap_or_default(),
-    );
-}
-
-/// What to look at when a metric is anomalous.
-pub(super) async fn runbook(State(shared): State<Shared>, Path(metric): Path<String>) -> Response {
-    let snapshot = shared.snapshot.borrow().clone();
-    let mut of_metric =
-        snapshot.targets.iter().flat_map(|target| target.metrics.iter()).filter(|m| m.name() == metric);
-    if of_metric.next().is_none() {
-        return (StatusCode::NOT_FOUND, "no such metric\n").into_response();
+    #[test]
+    fn names_from_elsewhere_are_text_and_never_markup() {
+        let at = Timestamp::from_millis(1_700_000_000_000);
+        let mut snapshot = example::snapshot(&["<script>alert(1)</script>"], at);
+        let target = std::sync::Arc::make_mut(&mut snapshot.targets[0]);
+        target.failure = Some("<img src=x>".to_owned());
+        target.up = Some(false);
+        let page = render(snapshot);
+        assert!(!page.contains("<script>alert") && !page.contains("<img"));
     }
-    let look = match metric.as_str() {
-        "bandwidth" => {
-            "Which device and direction: rate(node_network_receive_bytes_total[5m]), rate(node_network_transmit_bytes_total[5m]). Which process: ss -tnp, nethogs."
-        }
-        "latency" | "jitter" => {
-            "Whether one path or all: dwcp_probe_rtt_seconds by target. Then the path: mtr, and queues on the way."
-        }
-        "packet_loss" => "Retransmits by connection: ss -ti. Errors and drops of the devices: ip -s link.",
-        "cpu_usage" => {
-            "Which mode: rate(node_cpu_seconds_total[1m]) by mode; steal is the hypervisor's. Which process: top, pidstat 1."
-        }
-        "memory_usage" => {
-            "Which process: ps aux --sort=-rss. Whether it is reclaimable: node_memory_Cached_bytes, node_memory_SReclaimable_bytes."
-        }
-        "error_rate" => {
-            "Which device: rate(node_network_receive_errs_total[5m]), rate(node_network_receive_drop_total[5m]); ethtool -S."
-        }
-        _ => "The signal's expression is in the configuration; its parts show which series moved.",
-    };
-    let name = escape(&metric);
-    let body = format!(
-        "<h1>{name} is anomalous</h1><p>Its value left what the detectors have learned to be normal and stayed away.</p>\
-         <h2>Look at</h2><p>{look}</p><h2>If it is expected</h2><p>Silence it in Alertmanager. A level that is held becomes \
-         the new normal after detector.adapt_after. If deviations of this size never matter, raise the signal's min_deviation.</p>\
-         <p><a href=\"/\">All signals</a></p>"
-    );
-    document(&format!("{name} is anomalous"), false, &body)
 }

@@ -19,6 +19,15 @@ pub fn probing_client(timeout: Duration) -> Result<Client, Error> {
     built.map(|(client, _)| client)
 }
 
+/// A client that posts: further settings by `apply`, and no redirect is followed.
+pub(super) fn sending(
+    timeout: Duration,
+    apply: impl Fn(ClientBuilder) -> ClientBuilder,
+) -> Result<Client, Error> {
+    let built = client(|| apply(basic(timeout).pool_max_idle_per_host(2).redirect(Policy::none())));
+    built.map(|(client, _)| client)
+}
+
 fn basic(timeout: Duration) -> ClientBuilder {
     Client::builder()
         .user_agent(concat!("dwcp-anomaly/", env!("CARGO_PKG_VERSION")))

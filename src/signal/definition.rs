@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::detect::gate::Gate;
 
 /// On which side of expected a value may be anomalous.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
     /// On either.
@@ -18,7 +18,8 @@ pub enum Direction {
 }
 
 /// One entry of `signals`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = Signal)]
 #[serde(deny_unknown_fields)]
 pub struct Definition {
     /// Value of the label `metric_name`.

@@ -1,11 +1,9 @@
 //! `label_replace` and `label_join`.
 
-use std::ops::Range;
-
 use regex::Regex;
 
-use super::pattern;
 use crate::series::Labels;
+use crate::setting::pattern::{self, expand};
 
 /// How a series gets another label. An empty value takes the label away.
 #[derive(Clone, Debug)]
@@ -56,75 +54,4 @@ pub(super) fn label_name(name: &str) -> Result<String, String> {
     let is_name =
         !name.is_empty() && name.chars().all(word) && !name.starts_with(|c: char| c.is_ascii_digit());
     if is_name { Ok(name.to_owned()) } else { Err(format!("the label name {name:?}")) }
-}
-
-/// Go's templates: `$1`, `${1}`, `$name`, `$$`; what is none of these stands for itself.
-fn expand(template: &str, captures: &regex::Captures<'_>) -> String {
-    let mut expanded = String::new();
-    let mut rest = template;
-    while let Some((plain, after)) = rest.split_once('$') {
-        expanded.push_str(plain);
-        rest = after;
-        if let Some(after) = rest.strip_prefix('$') {
-            expanded.push('$');
-            rest = after;
-        } else if let Some((name, end)) = group_name(rest) {
-            expanded.push_str(group(&rest[name], captures));
-            rest = &rest[end..];
-        } else {
-            expanded.push('$');
-        }
-    }
-    expanded + rest
-}
-
-/// Where in `text`, which follows a `$`, a group's name lies and where what names it ends.
-fn group_name(text: &str) -> Option<(Range<usize>, usize)> {
-    let word = |text: &str| text.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(text.len());
-    let (name, end) = match text.strip_prefix('{') {
-        Some(braced) => {
-            let length = word(braced);
-            braced[length..].starts_with('}').then_some((1..1 + length, length + 2))?
-        }
-        None => (0..word(text), word(text)),
-    };
-    (!name.is_empty()).then_some((name, end))
-}
-
-fn group<'a>(name: &str, captures: &regex::Captures<'a>) -> &'a str {
-    let is_number = name.bytes().all(|b| b.is_ascii_digit()) && (name == "0" || !name.starts_with('0'));
-    let group = if is_number {
-        name.parse().ok().and_then(|at: usize| captures.get(at))
-    } else {
-        captures.name(name)
-    };
-    group.map_or("", |group| group.as_str())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn templates_are_gos() {
-        let pattern = pattern::anchored("(?P<first>[a-z]+)-(\\d+)").unwrap();
-        let captures = pattern.captures("ab-12").unwrap();
-        for (template, expect) in [
-            ("$1", "ab"),
-            ("$2$1", "12ab"),
-            ("${first}x", "abx"),
-            ("$firstx", ""),
-            ("$1x", ""),
-            ("$$1", "$1"),
-            ("$", "$"),
-            ("${1", "${1"),
-            ("${a-b}", "${a-b}"),
-            ("$3", ""),
-            ("$01", ""),
-            ("é$2.", "é12."),
-            ("$2é", ""),
-        ] {
-            assert_eq!(expand(template, &captures), expect, "{template}");
-        }
-    }
 }

@@ -5,8 +5,9 @@ use std::time::Duration;
 use promql_parser::label::{MatchOp, Matcher as Written};
 use regex::Regex;
 
-use super::{LOOKBACK, pattern};
+use super::LOOKBACK;
 use crate::series::{Labels, METRIC_NAME, Timestamp};
+use crate::setting::pattern::anchored;
 
 /// Which series, and when relative to the evaluation.
 #[derive(Clone, Debug)]
@@ -59,7 +60,7 @@ pub(super) enum Must {
 impl Matcher {
     pub(super) fn of(written: &Written) -> Result<Self, String> {
         let regex = || {
-            pattern::anchored(&written.value)
+            anchored(&written.value)
                 .map_err(|error| format!("the regular expression {:?} ({error})", written.value))
         };
         let must = match written.op {

@@ -178,6 +178,32 @@ impl Table {
         true
     }
 
+    /// Takes in the rows of `frozen` that are newer than ours, column by column; further columns of it are left out.
+    pub fn refill(&mut self, frozen: &Frozen) {
+        let first = frozen.len().saturating_sub(self.capacity);
+        for row in first..frozen.len() {
+            if !self.begin_row(Timestamp::from_millis(frozen.times()[row])) {
+                continue;
+            }
+            for column in 0..frozen.width().min(self.columns.len()) {
+                if let Some(value) = frozen.get(column, row) {
+                    self.set(column, value);
+                }
+            }
+        }
+    }
+
+    /// Drops the rows after `at`.
+    pub fn forget_after(&mut self, at: Timestamp) {
+        let kept = self.start + self.times().partition_point(|time| *time <= at.millis());
+        for column in self.columns.iter_mut().flatten() {
+            // A row begins as nulls.
+            let valid = column.valid.write();
+            (kept..self.end).for_each(|row| bit_util::unset_bit(valid, row));
+        }
+        self.end = kept;
+    }
+
     /// Sets a value in the newest row.
     pub fn set(&mut self, column: usize, value: f64) {
         let row = self.end - 1;
@@ -215,6 +241,16 @@ impl Table {
             self.columns[*at] = None;
         }
         silent
+    }
+
+    /// Gives up a column.
+    pub(super) fn drop_column(&mut self, column: usize) {
+        self.columns[column] = None;
+    }
+
+    /// Which columns are held, in the order in which [`Table::freeze`] has them.
+    pub(super) fn held(&self) -> impl Iterator<Item = usize> {
+        (0..self.columns.len()).filter(|at| self.columns[*at].is_some())
     }
 
     /// The rows of one column; empty for a column that was dropped.
@@ -294,6 +330,11 @@ impl<'a> ColumnView<'a> {
         rows.filter_map(move |row| Some((self.times[row], self.get(row)?)))
     }
 
+    /// Time of the last value that is there.
+    pub fn last_present(self) -> Option<Timestamp> {
+        self.present(0..self.len()).next_back().map(|(at, _)| Timestamp::from_millis(at))
+    }
+
     fn has_any(&self) -> bool {
         (0..self.len()).any(|row| bit_util::get_bit(self.valid, self.offset + row))
     }
@@ -307,6 +348,23 @@ pub struct Frozen {
 }
 
 impl Frozen {
+    /// Rows at `times`, Unix milliseconds, of nullable columns; `None` unless these are as long and the times ascend.
+    pub fn new(times: ScalarBuffer<i64>, columns: Vec<Arc<Float64Array>>) -> Option<Self> {
+        let ascends = times.windows(2).all(|two| two[0] < two[1]);
+        let is_even = columns.iter().all(|column| column.len() == times.len());
+        (ascends && is_even).then_some(Self { times, columns })
+    }
+
+    /// The same rows with other columns: each is one of ours, or null in every row.
+    #[must_use]
+    pub fn arranged(&self, columns: &[Option<usize>]) -> Self {
+        let column = |from: &Option<usize>| match from.and_then(|from| self.columns.get(from)) {
+            Some(column) => Arc::clone(column),
+            None => Arc::new(Float64Array::new_null(self.len())),
+        };
+        Self { times: self.times.clone(), columns: columns.iter().map(column).collect() }
+    }
+
     /// Rows held.
     pub fn len(&self) -> usize {
         self.times.len()
@@ -325,6 +383,11 @@ impl Frozen {
     /// Unix milliseconds of every row, ascending.
     pub fn times(&self) -> &[i64] {
         &self.times
+    }
+
+    /// All columns with their nulls.
+    pub fn columns(&self) -> &[Arc<Float64Array>] {
+        &self.columns
     }
 
     /// One column with its nulls.

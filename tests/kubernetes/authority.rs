@@ -83,7 +83,8 @@ async fn answer(
         Method::PATCH => {
             assert_eq!(headers["content-type"], "application/json-patch+json");
             let mut object = kept.objects[&path].clone();
-            json_patch::patch(&mut object, &serde_json::from_value(given).unwrap()).unwrap();
+            let patch: json_patch::Patch = serde_json::from_value(given).unwrap();
+            json_patch::patch(&mut object, &patch).unwrap();
             object
         }
         _ => return refused(StatusCode::METHOD_NOT_ALLOWED),

@@ -15,7 +15,8 @@ fn patched(pod: &Value, response: &Value) -> Option<Value> {
     assert_eq!(response["patchType"], "JSONPatch");
     let bytes = base64::engine::general_purpose::STANDARD.decode(patch).unwrap();
     let mut pod = pod.clone();
-    json_patch::patch(&mut pod, &serde_json::from_slice(&bytes).unwrap()).unwrap();
+    let patch: json_patch::Patch = serde_json::from_slice(&bytes).unwrap();
+    json_patch::patch(&mut pod, &patch).unwrap();
     Some(pod)
 }
 

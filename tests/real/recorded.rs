@@ -26,10 +26,16 @@ pub fn normal(seed: u64, at: u64) -> [f64; 3] {
 
 /// A recording of `rows` seconds.
 pub fn csv(seed: u64, rows: u64) -> String {
+    csv_every(1.0, seed, rows)
+}
+
+/// A recording with a row each `interval` seconds.
+pub fn csv_every(interval: f64, seed: u64, rows: u64) -> String {
     let mut text = format!("timestamp,{}\n", SIGNALS.join(","));
     for row in 0..rows {
         let [load, queue, heat] = normal(seed, row);
-        writeln!(text, "{},{load:.4},{queue:.4},{heat:.4}", 1_700_000_000 + row).unwrap();
+        let at = 1.7e9 + row as f64 * interval;
+        writeln!(text, "{at},{load:.4},{queue:.4},{heat:.4}").unwrap();
     }
     text
 }

@@ -50,6 +50,7 @@ fn start(
     let log = std::fs::File::create(directory.path().join("log")).unwrap();
     let child = Command::new(program)
         .args(arguments)
+        .current_dir(directory.path())
         .stdin(Stdio::null())
         .stdout(log.try_clone().unwrap())
         .stderr(log)
@@ -65,6 +66,33 @@ impl Server {
 
     pub fn get(&self, path: &str) -> Option<String> {
         get(&format!("{}{path}", self.url()))
+    }
+
+    /// Ends it as nothing else would: without a word.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        self.wait_end();
+    }
+
+    pub fn wait_end(&mut self) {
+        self.child.wait().unwrap();
+    }
+
+    /// Starts the sidecar again where it was; its log goes on.
+    pub fn start_again(&mut self) {
+        let log = std::fs::File::options().append(true).open(self.directory.path().join("log")).unwrap();
+        self.child = Command::new(env!("CARGO_BIN_EXE_dwcp-anomaly"))
+            .args(sidecar_arguments(self.directory.path(), self.port))
+            .current_dir(self.directory.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+    }
+
+    pub fn wait_ready(&self) {
+        wait_for("readiness", Duration::from_secs(20), || self.get("/-/ready").is_some());
     }
 
     pub fn id(&self) -> u32 {
@@ -95,13 +123,17 @@ pub fn node_exporter_at(port: u16) -> Server {
 
 /// A Prometheus that scrapes `targets` every second, honouring their labels.
 pub fn prometheus(targets: &[u16]) -> Server {
-    let (port, directory) = (free_port(), directory());
     let list: Vec<String> = targets.iter().map(|port| format!("'127.0.0.1:{port}'")).collect();
-    let config = format!(
-        "global: {{scrape_interval: 1s}}\nscrape_configs:\n  - job_name: dwcp-anomaly\n    honor_labels: true\n    \
-         static_configs: [{{targets: [{}]}}]\n",
+    prometheus_with(&format!(
+        "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nscrape_configs:\n  - job_name: dwcp-anomaly\n    \
+         honor_labels: true\n    static_configs: [{{targets: [{}]}}]\n",
         list.join(", ")
-    );
+    ))
+}
+
+/// A Prometheus with a configuration.
+pub fn prometheus_with(config: &str) -> Server {
+    let (port, directory) = (free_port(), directory());
     let file = directory.path().join("prometheus.yml");
     std::fs::write(&file, config).unwrap();
     let arguments = [
@@ -133,6 +165,10 @@ pub fn prometheus_remembering(openmetrics: &str) -> Server {
     start("prometheus", "prometheus", &arguments, directory, port).ready("/-/ready")
 }
 
+pub fn unix_now() -> f64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64()
+}
+
 pub fn alertmanager() -> Server {
     alertmanager_at(free_port())
 }
@@ -150,19 +186,78 @@ pub fn alertmanager_at(port: u16) -> Server {
     start("prometheus-alertmanager", "prometheus-alertmanager", &arguments, directory, port).ready("/-/ready")
 }
 
+/// An Alertmanager that answers over TLS only, below /am.
+pub fn alertmanager_with_tls(certificate: &str, key: &str) -> Server {
+    let (port, directory) = (free_port(), directory());
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    std::fs::write(path("alertmanager.yml"), "route: {receiver: none}\nreceivers: [{name: none}]\n").unwrap();
+    std::fs::write(
+        path("web.yml"),
+        format!("tls_server_config: {{cert_file: '{certificate}', key_file: '{key}'}}\n"),
+    )
+    .unwrap();
+    let arguments = [
+        format!("--config.file={}", path("alertmanager.yml")),
+        format!("--storage.path={}", directory.path().display()),
+        "--cluster.listen-address=".to_owned(),
+        format!("--web.listen-address=127.0.0.1:{port}"),
+        format!("--web.config.file={}", path("web.yml")),
+        "--web.route-prefix=/am".to_owned(),
+    ];
+    start("prometheus-alertmanager", "prometheus-alertmanager", &arguments, directory, port)
+}
+
+/// A mail server that asks for a login; `mode` is starttls or implicit. Its log has each message as a line of JSON.
+pub fn mail_server(mode: &str, certificate: &str, key: &str) -> Server {
+    let (port, directory) = (free_port(), directory());
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/smtp.py");
+    let arguments = [script, &port.to_string(), mode, certificate, key].map(str::to_owned);
+    let server = start("/usr/bin/python3", "python3-aiosmtpd", &arguments, directory, port);
+    let log = server.directory.path().join("log");
+    wait_for("mail server", Duration::from_secs(20), || {
+        std::fs::read_to_string(&log).unwrap_or_default().contains("ready")
+    });
+    server
+}
+
+fn sidecar_arguments(directory: &std::path::Path, port: u16) -> [String; 4] {
+    [
+        "run".to_owned(),
+        format!("--config.file={}", directory.join("config.yaml").display()),
+        format!("--web.listen-address=127.0.0.1:{port}"),
+        "--instance=here".to_owned(),
+    ]
+}
+
 /// The sidecar itself, with a configuration.
 pub fn sidecar(config: &str) -> Server {
+    sidecar_with(config, &[]).ready("/-/ready")
+}
+
+/// The same with further flags; it may not be ready yet.
+pub fn sidecar_with(config: &str, flags: &[String]) -> Server {
+    sidecar_where(config, flags, None)
+}
+
+/// The same within a control group.
+pub fn sidecar_in(config: &str, group: &std::path::Path) -> Server {
+    sidecar_where(config, &[], Some(group)).ready("/-/ready")
+}
+
+fn sidecar_where(config: &str, flags: &[String], group: Option<&std::path::Path>) -> Server {
     let (port, directory) = (free_port(), directory());
     let file = directory.path().join("config.yaml");
     std::fs::write(&file, config).unwrap();
-    let arguments = [
-        "run".to_owned(),
-        format!("--config.file={}", file.display()),
-        format!("--web.listen-address=127.0.0.1:{port}"),
-        "--instance=here".to_owned(),
-    ];
-    start(env!("CARGO_BIN_EXE_dwcp-anomaly"), "nothing: build it", &arguments, directory, port)
-        .ready("/-/ready")
+    let mut arguments = sidecar_arguments(directory.path(), port).to_vec();
+    arguments.extend_from_slice(flags);
+    let program = env!("CARGO_BIN_EXE_dwcp-anomaly");
+    let Some(group) = group else {
+        return start(program, "nothing: build it", &arguments, directory, port);
+    };
+    // It joins before it begins.
+    let join = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", group.display());
+    let within = ["-c".to_owned(), join, "sh".to_owned(), program.to_owned()];
+    start("sh", "dash", &[&within[..], &arguments].concat(), directory, port)
 }
 
 /// Load on this machine until it is dropped.

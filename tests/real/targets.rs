@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::servers::{node_exporter, sidecar, tool, value, wait_for};
+use crate::servers::{node_exporter, request, sidecar, tool, unix_now, value, wait_for};
 use crate::synthetic::{Synthetic, serve};
 
 fn says(head: &'static str, body: &'static str) -> SocketAddr {
@@ -130,4 +130,36 @@ fn a_query_gives_what_the_exporter_says() {
         let (status, said) = tool(program, &arguments, "");
         assert!(status == code && said.contains(part), "{status} {said}");
     }
+}
+
+#[test]
+fn the_last_verdict_is_absent_before_the_first_and_stands_still_while_its_target_is_down() {
+    let exporter = node_exporter();
+    let config = format!(
+        "check_interval: 200ms\nscrape: {{targets: [{{url: '{}/metrics'}}]}}\nsignals: [{{name: load, expr: node_load1}}]\n",
+        exporter.url()
+    );
+    let sidecar = sidecar(&config);
+    let read = |name: &str| value(&sidecar.get("/metrics").unwrap_or_default(), name, &["job=\"node\""]);
+    let last = || read("dwcp_last_verdict_timestamp_seconds");
+    wait_for("a scrape", Duration::from_secs(10), || read("dwcp_target_up") == Some(1.0));
+    assert_eq!((last(), read("dwcp_check_interval_seconds")), (None, Some(0.2)));
+    wait_for("a verdict", Duration::from_mins(1), || last().is_some());
+    assert!((unix_now() - last().unwrap()).abs() < 5.0);
+    drop(exporter);
+    wait_for("the end of the target", Duration::from_secs(10), || read("dwcp_target_up") == Some(0.0));
+    let stands_at = last();
+    let checks = || read("dwcp_anomaly_detection_latency_seconds_count").unwrap();
+    let before = checks();
+    wait_for("five checks more", Duration::from_secs(10), || checks() >= before + 5.0);
+    assert!(stands_at.is_some() && last() == stands_at);
+
+    let file = sidecar.directory.path().join("config.yaml");
+    std::fs::write(file, config.replace("targets: [{", "targets: [{labels: {job: other}, ")).unwrap();
+    let (status, said) = request("POST", &format!("{}/-/reload", sidecar.url()), &[], "").unwrap();
+    assert_eq!(status, 200, "{said}");
+    wait_for("series of the new name only", Duration::from_secs(10), || {
+        let page = sidecar.get("/metrics").unwrap_or_default();
+        page.contains("dwcp_sidecar_info{instance=\"here:") && !page.contains("job=\"node\"")
+    });
 }

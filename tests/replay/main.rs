@@ -3,9 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 
+mod attribution;
+mod clock;
 mod driver;
 mod golden;
 mod host;
+mod kept;
 mod properties;
 mod trace;
 
@@ -17,8 +20,9 @@ use dwcp_anomaly::engine::{Engine, Event, Fit, Health, Setup};
 use dwcp_anomaly::incident::{Reason, State};
 use dwcp_anomaly::scrape::CONFIRM;
 use dwcp_anomaly::scrape::config::Target;
-use dwcp_anomaly::series::{Batch, Origin, Timestamp};
+use dwcp_anomaly::series::{Batch, Labels, Origin, Sample, Timestamp};
 use dwcp_anomaly::setting::{Ratio, Span};
+use dwcp_anomaly::signal::Definition;
 use host::{Fault, Host};
 
 fn config(interval: u64) -> Config {
@@ -150,6 +154,40 @@ fn a_step_is_an_incident_soon_and_until_its_end() {
                 "{fault:?}: {delays:?}"
             );
         }
+    }
+}
+
+/// A gauge that strays by a tenth of a step, and a step of 100 between two checks.
+fn gauge(check: usize, fault: std::ops::Range<usize>, at: Timestamp) -> Batch {
+    let noise = (check * 7919 % 11) as f64 / 10.0;
+    let value = noise + if fault.contains(&check) { 100.0 } else { 0.0 };
+    let sample = Sample { labels: Labels::new([("__name__", "level")]), value, at: None };
+    Batch { origin: Origin::Scrape, at, samples: vec![sample] }
+}
+
+#[test]
+fn the_end_of_a_fault_is_told_in_a_minute_however_often_is_looked_and_however_long_it_lasted() {
+    for (interval, idle, lasts) in
+        [(200, 60, 4), (200, 60, 30), (200, 400, 200), (1000, 90, 20), (1000, 600, 250)]
+    {
+        let mut config = config(1);
+        config.check_interval = Span(Duration::from_millis(interval));
+        config.signals = vec![Definition::plain("level")];
+        let mut engine = Engine::new(setup(&config));
+        let second = 1000 / interval as usize;
+        let fault = idle * second..(idle + lasts) * second;
+        let mut happened = Vec::new();
+        for check in 0..fault.end + 60 * second {
+            let at = Timestamp::from_millis(host::EPOCH as i64 * 1000 + check as i64 * interval as i64);
+            happened.extend(feed(&mut engine, gauge(check, fault.clone(), at), false));
+        }
+        let told: Vec<(State, f64)> =
+            happened.iter().map(|h| (h.to, h.at.seconds() - host::EPOCH - idle as f64)).collect();
+        println!("every {interval} ms, {lasts} s after {idle} s: {told:?}");
+        let told_of = |to: State| told.iter().find(|(state, _)| *state == to).map(|(_, at)| *at);
+        assert!(told_of(State::Firing).is_some_and(|at| (0.0..=4.0).contains(&at)), "{told:?}");
+        let end = lasts as f64..=lasts as f64 + 60.0;
+        assert!(told_of(State::Resolved).is_some_and(|at| end.contains(&at)), "{told:?}");
     }
 }
 

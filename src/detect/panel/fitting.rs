@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::super::fits::{Fitted, Model, Rows, Task};
 use super::super::model_set::ModelSet;
 use super::super::pace::Pace;
@@ -26,11 +28,23 @@ const FIRST_SEASON: u64 = 48;
 /// Tier rows after which they are looked for anew at the latest: a day.
 const SEASON_AGAIN: u64 = 288;
 /// Rows, or rows of the tier, at which each fit is next asked for.
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Due {
     pub(super) isolation: u64,
     pub(super) lstm: u64,
     pub(super) seasons: u64,
     retraining: u64,
+    /// Fits that have been asked for and have not come back, by [`Kind`].
+    under_way: [bool; 4],
+}
+
+/// The kinds of fits.
+#[derive(Clone, Copy)]
+enum Kind {
+    Isolation,
+    Lstm,
+    Seasons,
+    Retraining,
 }
 
 impl Due {
@@ -41,6 +55,7 @@ impl Due {
             lstm: windows as u64,
             seasons: FIRST_SEASON,
             retraining: settings.retrain_every.max(APART),
+            under_way: [false; 4],
         }
     }
 
@@ -51,7 +66,18 @@ impl Due {
             lstm: u64::MAX,
             seasons: tier_rows + SEASON_AGAIN,
             retraining: rows + retrain_every.max(APART),
+            under_way: self.under_way,
         };
+    }
+
+    /// Asks again for what was under way when the process ended: it never comes back.
+    pub(super) fn ask_for_lost_fits(&mut self) {
+        let dues = [&mut self.isolation, &mut self.lstm, &mut self.seasons, &mut self.retraining];
+        for (due, is_lost) in dues.into_iter().zip(std::mem::take(&mut self.under_way)) {
+            if is_lost {
+                *due = 0;
+            }
+        }
     }
 }
 
@@ -60,18 +86,22 @@ impl Panel {
     pub fn due(&mut self) -> Option<Task> {
         let (rows, tier_rows) = (self.memory.rows(), self.memory.tier_rows());
         if self.is_on(Detector::IsolationForest) && rows >= self.due.isolation {
+            self.due.under_way[Kind::Isolation as usize] = true;
             self.due.isolation = if rows < REFIT { 2 * rows } else { u64::MAX };
             return Some(self.isolation_task(true));
         }
         if self.is_on(Detector::LstmAutoencoder) && rows >= self.due.lstm {
+            self.due.under_way[Kind::Lstm as usize] = true;
             self.due.lstm = if rows < REFIT { 4 * rows } else { u64::MAX };
             return Some(self.lstm_task(true));
         }
         if rows >= self.due.retraining {
+            self.due.under_way[Kind::Retraining as usize] = true;
             self.due.retraining = rows + self.settings.retrain_every.max(APART);
             return Some(self.retraining());
         }
         if self.is_on(Detector::SeasonalEsd) && tier_rows >= self.due.seasons {
+            self.due.under_way[Kind::Seasons as usize] = true;
             self.due.seasons = tier_rows + tier_rows.min(SEASON_AGAIN);
             return Some(Task::Seasons(self.memory.freeze_tiers(), self.settings.period.clone()));
         }
@@ -104,6 +134,13 @@ impl Panel {
 
     /// Takes up what a fit has yielded.
     pub fn install(&mut self, model: Model) {
+        let kind = match &model {
+            Model::Isolation(..) => Kind::Isolation,
+            Model::Lstm(_) => Kind::Lstm,
+            Model::Seasons(_) => Kind::Seasons,
+            Model::Retrained(_) => Kind::Retraining,
+        };
+        self.due.under_way[kind as usize] = false;
         match model {
             Model::Isolation(mut fitted, scales) => {
                 let rows = self.rows(true);

@@ -37,14 +37,18 @@ pub struct Work {
 /// surprise, or less. At the defaults, which the calibration is fit for, they do nothing.
 pub(super) fn confidence(detector: Detector, work: &Work, kappa: f64, knobs: &Knobs) -> Option<f64> {
     let surprise = work.surprises[detector.index()].target?;
-    let turned = match detector {
+    Some(vote::confidence(surprise, kappa * turned(detector, knobs)))
+}
+
+/// How many times the surprise of its default a detector's knob asks for.
+pub(super) fn turned(detector: Detector, knobs: &Knobs) -> f64 {
+    match detector {
         Detector::Zscore => knobs.zscore_threshold / CANONICAL.zscore_threshold,
         Detector::IsolationForest => {
             knobs.contamination.max(1e-300).log10() / CANONICAL.contamination.log10()
         }
         Detector::LstmAutoencoder | Detector::SeasonalEsd => 1.0,
-    };
-    Some(vote::confidence(surprise, kappa * turned))
+    }
 }
 
 /// The expectation with the smallest residual scale among the detectors that are switched on.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::super::Unanswerable;
 use super::super::snapshot::{Detection, DetectorStatus, MetricSnapshot, TargetSnapshot};
 use super::{Setup, Target};
 use crate::detect::panel::{MetricVerdict, Work};
@@ -14,14 +15,15 @@ impl Target {
         &self,
         setup: &Setup,
         posted: Option<&HashMap<String, f64>>,
-    ) -> Result<Detection, String> {
+    ) -> Result<Detection, Unanswerable> {
         let mut values = self.values.clone();
         for (name, value) in posted.into_iter().flatten() {
             let slot = self.slots.iter().position(|slot| slot.labels.get("metric_name") == Some(name));
-            let slot = slot.ok_or_else(|| format!("no signal is called {name:?}"))?;
+            let slot = slot.ok_or_else(|| Unanswerable::Unclear(format!("no signal is called {name:?}")))?;
             values[slot] = Some(*value).filter(|v| v.is_finite());
         }
-        let at = self.last_tick.ok_or("nothing has been scraped yet")?;
+        let at =
+            self.last_tick.ok_or_else(|| Unanswerable::NotYet("nothing has been scraped yet".to_owned()))?;
         let mut work = Work::default();
         let verdict = self.panel.assess(at, &values, &mut work);
         let severity = verdict.target.map_or(Severity::Info, |target| setup.severities.of(&target));
@@ -88,6 +90,7 @@ impl Target {
                     .map(str::to_owned),
             }),
             assessment: self.verdict.target,
+            last_verdict: self.last_verdict,
             consensus: self.verdict.consensus.map(|slot| self.slots[slot].labels.clone()),
             budget_used,
             metrics: metrics.collect(),

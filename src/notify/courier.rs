@@ -1,0 +1,227 @@
+//! Runs the desk: hears levels, carries its errands, each in a task of its own, and tells it how they went.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::Notifier;
+use super::alert::now;
+use super::alertmanager::Alertmanager;
+use super::desk::{Desk, Errand, Report};
+use super::discovery::Endpoint;
+use super::nflog::Log;
+use super::relay::Relay;
+use super::retry::{Failure, Kind};
+use crate::engine::snapshot::Snapshot;
+use crate::series::Timestamp;
+
+/// A level is heard at least this often, so that nothing is due unnoticed,
+const AT_LEAST: Duration = Duration::from_secs(1);
+/// and no more often than this, however many targets are judged.
+const AT_MOST: Duration = Duration::from_millis(100);
+/// At the end, for what is still to be told.
+const GRACE: Duration = Duration::from_secs(10);
+/// A wall clock that differs so much from the steady one has been set.
+const STEP: i64 = 2000;
+
+/// Everything that tells people.
+pub struct Courier {
+    /// Who is told what.
+    pub desk: Desk,
+    /// The native channels, in the order that the desk knows them in.
+    pub channels: Vec<Arc<dyn Notifier>>,
+    /// Where what arrived is remembered.
+    pub log: Log,
+    /// What other sidecars hand in.
+    pub relay: Relay,
+}
+
+impl Courier {
+    /// Tells until the snapshots end or `stop` is called, and then what is left, for a while.
+    pub async fn run(
+        mut self,
+        mut snapshots: watch::Receiver<Arc<Snapshot>>,
+        mut found: watch::Receiver<Vec<Endpoint>>,
+        stop: CancellationToken,
+    ) {
+        let mut alertmanagers = Clients::default();
+        let mut under_way: JoinSet<Report> = JoinSet::new();
+        let mut clock = Clock::new();
+        let mut relayed = self.relay.changes();
+        alertmanagers.take(&found.borrow_and_update());
+        self.desk.know(alertmanagers.urls(), now());
+        let mut heard = Instant::now() - AT_LEAST;
+        let mut is_news = true;
+        let mut deadline = None;
+        loop {
+            let at = self.now(&mut clock);
+            let pause = if is_news { AT_MOST } else { AT_LEAST };
+            if heard.elapsed() >= pause || deadline.is_some() {
+                let snapshot = Arc::clone(&snapshots.borrow_and_update());
+                self.desk.hear(snapshot, &self.relay.alerts(at), at);
+                (heard, is_news) = (Instant::now(), false);
+            }
+            self.remember().await;
+            for errand in self.desk.errands(at) {
+                self.carry(errand, &alertmanagers, &mut under_way);
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline || self.desk.is_idle(at)) {
+                return;
+            }
+            let wait = if is_news { AT_MOST } else { AT_LEAST }.saturating_sub(heard.elapsed());
+            let due = self.desk.due().map_or(wait, |due| due.since(at).min(wait));
+            tokio::select! {
+                changed = snapshots.changed(), if deadline.is_none() => {
+                    is_news = true;
+                    if changed.is_err() {
+                        deadline = Some(Instant::now() + GRACE);
+                    }
+                }
+                Ok(()) = relayed.changed() => is_news = true,
+                Ok(()) = found.changed() => {
+                    alertmanagers.take(&found.borrow_and_update());
+                    self.desk.know(alertmanagers.urls(), at);
+                    is_news = true;
+                }
+                Some(report) = under_way.join_next(), if !under_way.is_empty() => {
+                    // A task neither panics, as what it runs is caught, nor is it aborted.
+                    if let Ok(report) = report {
+                        let at = self.now(&mut clock);
+                        self.desk.report(&report, at);
+                    }
+                }
+                () = tokio::time::sleep(due.max(Duration::from_millis(1))) => {}
+                () = stop.cancelled(), if deadline.is_none() => deadline = Some(Instant::now() + GRACE),
+            }
+        }
+    }
+
+    /// The wall clock; when it was set, the desk is told.
+    fn now(&mut self, clock: &mut Clock) -> Timestamp {
+        let (at, set_by) = clock.read();
+        if set_by.abs() > STEP {
+            tracing::info!(milliseconds = set_by, "the clock was set");
+            self.desk.shift(set_by);
+        }
+        at
+    }
+
+    fn carry(&self, errand: Errand, alertmanagers: &Clients, under_way: &mut JoinSet<Report>) {
+        match errand {
+            Errand::Post(url, batch) => {
+                let Some(client) = alertmanagers.get(&url) else { return };
+                under_way.spawn(async move {
+                    let (outcome, took) = timed(client.post(&batch)).await;
+                    if let Err(failure) = &outcome {
+                        warn("alertmanager", &url, failure, batch.len());
+                    }
+                    Report::Posted(url, outcome, took)
+                });
+            }
+            Errand::Probe(url) => {
+                let Some(client) = alertmanagers.get(&url) else { return };
+                under_way.spawn(async move {
+                    let lives = std::panic::AssertUnwindSafe(client.lives()).catch_unwind().await;
+                    Report::Probed(url, lives.unwrap_or(false))
+                });
+            }
+            Errand::Tell(at, message) => {
+                let Some(channel) = self.channels.get(at).cloned() else { return };
+                under_way.spawn(async move {
+                    let (outcome, took) = timed(channel.tell(&message)).await;
+                    let outcome = outcome.map(drop);
+                    match &outcome {
+                        Ok(()) => {
+                            let what = if message.resolved { "resolved" } else { "firing" };
+                            let incident = message.identity.to_string();
+                            tracing::info!(notifier = channel.endpoint().notifier, what, incident, "told");
+                        }
+                        Err(failure) => {
+                            warn(channel.endpoint().notifier, &channel.endpoint().endpoint, failure, 1)
+                        }
+                    }
+                    Report::Told(at, outcome, took)
+                });
+            }
+        }
+    }
+
+    /// Writes down what arrived before anything else is told.
+    async fn remember(&mut self) {
+        let records = self.desk.unlogged();
+        if records.is_empty() {
+            return;
+        }
+        let log = self.log.clone();
+        let written = tokio::task::spawn_blocking(move || log.append(&records)).await;
+        if let Ok(Err(error)) = written {
+            tracing::error!(
+                error,
+                "the notification log is not written; after a restart people may be told again"
+            );
+        }
+    }
+}
+
+fn warn(notifier: &str, endpoint: &str, failure: &Failure, alerts: usize) {
+    tracing::warn!(notifier, endpoint, alerts, reason = failure.kind.name(), error = %failure, "alerts not delivered");
+}
+
+/// The outcome and how long it took; a panic is a failure like others.
+async fn timed<T>(work: impl Future<Output = Result<T, Failure>>) -> (Result<T, Failure>, Duration) {
+    let began = Instant::now();
+    let outcome = std::panic::AssertUnwindSafe(work).catch_unwind().await;
+    let outcome =
+        outcome.unwrap_or_else(|_| Err(Failure::new(Kind::Broken, "telling it panicked; please report it")));
+    (outcome, began.elapsed())
+}
+
+/// Clients by address; one that is still wanted as it was is kept, with its connections.
+#[derive(Default)]
+struct Clients(HashMap<String, Arc<Alertmanager>>);
+
+impl Clients {
+    fn take(&mut self, endpoints: &[Endpoint]) {
+        let mut before = std::mem::take(&mut self.0);
+        for endpoint in endpoints {
+            let known = before.remove(&endpoint.url).filter(|known| known.endpoint() == endpoint);
+            let client = known.unwrap_or_else(|| Arc::new(Alertmanager::new(endpoint.clone())));
+            self.0.insert(endpoint.url.clone(), client);
+        }
+    }
+
+    fn get(&self, url: &str) -> Option<Arc<Alertmanager>> {
+        self.0.get(url).cloned()
+    }
+
+    fn urls(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+}
+
+/// The wall clock, watched by the steady one.
+struct Clock {
+    wall: Timestamp,
+    steady: Instant,
+}
+
+impl Clock {
+    fn new() -> Self {
+        Self { wall: now(), steady: Instant::now() }
+    }
+
+    /// The time, and by how many milliseconds the clock was set since it was read last.
+    fn read(&mut self) -> (Timestamp, i64) {
+        let (wall, steady) = (now(), Instant::now());
+        let passed = (steady - self.steady).as_millis() as i64;
+        let set_by = wall.millis() - self.wall.millis() - passed;
+        (self.wall, self.steady) = (wall, steady);
+        (wall, set_by)
+    }
+}

@@ -1,0 +1,319 @@
+//! A thousand seeded schedules of fault, rise, end, outage, restart and slow receivers, in virtual time.
+
+use std::collections::{HashMap, HashSet};
+
+use rand_core::{Rng, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+
+use super::*;
+use crate::detect::verdict::Severity;
+use crate::incident::Incident;
+use crate::notify::level::tests::{at, identity, incident};
+use crate::notify::retry::Kind;
+
+const HOSTS: usize = 4;
+const SECONDS: i64 = 900;
+/// Time between looks.
+const STEP: usize = 3;
+/// At the end nothing happens any more, so that everything may arrive.
+const QUIET: i64 = 400;
+const FAILOVER: i64 = 60;
+const THROTTLE: i64 = 120;
+
+/// One run of one schedule: what happens, and what each receiver got.
+struct World {
+    random: Pcg64Mcg,
+    desk: Desk,
+    log: HashMap<(String, u64), Record>,
+    incidents: Vec<Incident>,
+    /// Errands under way, and when they end.
+    under_way: Vec<(i64, Errand)>,
+    alertmanager_is_up: bool,
+    outage_began: i64,
+    slow: Vec<bool>,
+    /// Per channel: time, host, start, severity and whether it is an end.
+    got: Vec<Vec<(i64, String, i64, Severity, bool)>>,
+    /// What the Alertmanager holds as told firing.
+    told: HashSet<(String, i64, Severity)>,
+}
+
+fn channels() -> Vec<Channel> {
+    let channel = |place: &str, severity| Channel {
+        endpoint: Endpoint { notifier: "test", endpoint: place.to_owned() },
+        rules: Rules {
+            place: place.to_owned(),
+            sends_resolved: true,
+            throttle: Duration::from_secs(THROTTLE as u64),
+            missing_for: Duration::from_mins(4),
+        },
+        takes: Takes::AtLeast(severity),
+    };
+    vec![channel("slack", Severity::Warning), channel("pagerduty", Severity::Critical)]
+}
+
+fn desk(log: &[Record], now: i64) -> Desk {
+    let setting = Setting {
+        identity: identity(),
+        pace: Pace { resend: Duration::from_secs(60), probe: Some(Duration::from_secs(10)) },
+        has_alertmanagers: true,
+        failover_after: Duration::from_secs(FAILOVER as u64),
+        route: Box::new(|_| Vec::new()),
+    };
+    let mut desk = Desk::new(setting, channels(), log, Counters::default(), at(now));
+    desk.know(["http://am"].into_iter(), at(now));
+    desk
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        Self {
+            random: Pcg64Mcg::seed_from_u64(seed),
+            desk: desk(&[], 0),
+            log: HashMap::new(),
+            incidents: Vec::new(),
+            under_way: Vec::new(),
+            alertmanager_is_up: true,
+            outage_began: 0,
+            slow: vec![false; channels().len()],
+            got: vec![Vec::new(); channels().len()],
+            told: HashSet::new(),
+        }
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.random.next_u64() % n
+    }
+
+    fn run(&mut self) {
+        for now in (1..SECONDS).step_by(STEP) {
+            if now < SECONDS - QUIET {
+                self.happen(now);
+            } else {
+                self.alertmanager_is_up = true;
+                self.slow.fill(false);
+            }
+            self.step(now);
+        }
+    }
+
+    fn happen(&mut self, now: i64) {
+        match self.below(40) {
+            0..=3 => self.fault(now),
+            4..=5 => self.rise(now),
+            6..=8 => self.end(now),
+            9 => {
+                self.alertmanager_is_up = !self.alertmanager_is_up;
+                self.outage_began = now;
+            }
+            10 => self.restart(now),
+            11..=12 => {
+                let at = self.below(self.slow.len() as u64) as usize;
+                self.slow[at] = !self.slow[at];
+            }
+            _ => {}
+        }
+    }
+
+    fn fault(&mut self, now: i64) {
+        let host = format!("host{}", self.below(HOSTS as u64));
+        let fires =
+            |known: &Incident| known.ended_at.is_none() && known.target.get("instance") == Some(&host);
+        if !self.incidents.iter().any(fires) {
+            let severity = [Severity::Info, Severity::Warning, Severity::Critical][self.below(3) as usize];
+            self.incidents.insert(0, incident(&host, &[(severity, now)], None));
+        }
+    }
+
+    fn rise(&mut self, now: i64) {
+        if let Some(incident) = self.incidents.iter_mut().find(|incident| incident.ended_at.is_none()) {
+            let next = match incident.severity() {
+                Severity::Info => Severity::Warning,
+                _ => Severity::Critical,
+            };
+            if next != incident.severity() {
+                incident.severities.push((next, at(now)));
+            }
+        }
+    }
+
+    fn end(&mut self, now: i64) {
+        let firing: Vec<usize> =
+            (0..self.incidents.len()).filter(|n| self.incidents[*n].ended_at.is_none()).collect();
+        if !firing.is_empty() {
+            let which = firing[self.below(firing.len() as u64) as usize];
+            self.incidents[which].ended_at = Some(at(now));
+        }
+    }
+
+    /// Killed: what is under way is lost, but may have arrived; what was written down stays.
+    fn restart(&mut self, now: i64) {
+        self.under_way.clear();
+        let log: Vec<Record> = self.log.values().cloned().collect();
+        self.desk = desk(&log, now);
+    }
+
+    fn step(&mut self, now: i64) {
+        let (done, rest) =
+            std::mem::take(&mut self.under_way).into_iter().partition(|(ends, _)| *ends <= now);
+        self.under_way = rest;
+        let done: Vec<(i64, Errand)> = done;
+        for (_, errand) in done {
+            let report = self.arrive(errand, now);
+            self.desk.report(&report, at(now));
+        }
+        let snapshot = Snapshot { incidents: self.incidents.clone().into(), ..Snapshot::default() };
+        self.desk.hear(Arc::new(snapshot), &[], at(now));
+        for record in self.desk.unlogged() {
+            self.log.insert((record.place.clone(), record.key), record);
+        }
+        for errand in self.desk.errands(at(now)) {
+            let slow = matches!(&errand, Errand::Tell(channel, _) if self.slow[*channel]);
+            let takes = if slow { 10 } else { 0 };
+            self.under_way.push((now + takes, errand));
+        }
+        // What takes no time has arrived.
+        let (done, rest) =
+            std::mem::take(&mut self.under_way).into_iter().partition(|(ends, _)| *ends <= now);
+        self.under_way = rest;
+        let done: Vec<(i64, Errand)> = done;
+        for (_, errand) in done {
+            let report = self.arrive(errand, now);
+            self.desk.report(&report, at(now));
+        }
+        for record in self.desk.unlogged() {
+            self.log.insert((record.place.clone(), record.key), record);
+        }
+    }
+
+    fn arrive(&mut self, errand: Errand, now: i64) -> Report {
+        let unreachable = || Err(Failure::new(Kind::Unreachable, "down"));
+        match errand {
+            Errand::Post(url, batch) => {
+                if !self.alertmanager_is_up {
+                    return Report::Posted(url, unreachable(), Duration::ZERO);
+                }
+                for alert in batch {
+                    let json: serde_json::Value = serde_json::from_str(&alert.json).unwrap();
+                    let host = json["labels"]["instance"].as_str().unwrap().to_owned();
+                    let critical = json["labels"]["severity"] == "critical";
+                    let severity = if critical { Severity::Critical } else { Severity::Warning };
+                    let start = alert.starts_at.millis() / 1000;
+                    if !alert.resolved {
+                        self.told.insert((host, start, severity));
+                    }
+                }
+                Report::Posted(url, Ok(()), Duration::ZERO)
+            }
+            Errand::Probe(url) => Report::Probed(url, self.alertmanager_is_up),
+            // A slow receiver times out, and did not take it.
+            Errand::Tell(channel, _) if self.slow[channel] => {
+                Report::Told(channel, Err(Failure::new(Kind::TimedOut, "timed out")), Duration::ZERO)
+            }
+            Errand::Tell(channel, message) => {
+                let host = message.worst().labels.get("instance").unwrap().to_owned();
+                let start = message.started_at().millis() / 1000;
+                self.got[channel].push((now, host, start, message.severity, message.resolved));
+                Report::Told(channel, Ok(()), Duration::ZERO)
+            }
+        }
+    }
+}
+
+#[test]
+fn in_a_thousand_schedules_everything_arrives_nothing_twice_and_no_end_without_a_start() {
+    for seed in 0..1000 {
+        let mut world = World::new(seed);
+        world.run();
+        check_alertmanager(&world, seed);
+        for (channel, got) in channels().iter().zip(&world.got) {
+            check_channel(channel, got, &world, seed);
+        }
+    }
+}
+
+/// Every incident at warning or above that fired while it was reachable for long enough was told there.
+fn check_alertmanager(world: &World, seed: u64) {
+    let quiet = SECONDS - QUIET;
+    for incident in &world.incidents {
+        let ends = incident.ended_at.map_or(SECONDS, |at| at.millis() / 1000);
+        if incident.severity() < Severity::Warning || ends <= quiet + 40 {
+            continue;
+        }
+        let host = incident.target.get("instance").unwrap().to_owned();
+        let start = incident.started_at.millis() / 1000;
+        assert!(world.told.contains(&(host, start, incident.severity())), "seed {seed}: {incident:?}");
+    }
+}
+
+fn check_channel(channel: &Channel, got: &[(i64, String, i64, Severity, bool)], world: &World, seed: u64) {
+    let say = |what: &str| format!("seed {seed}, {}: {what}: {got:?}", channel.rules.place);
+    let mut firing: HashMap<(&str, i64), Vec<(i64, Severity)>> = HashMap::new();
+    let mut ended = HashSet::new();
+    let mut last: HashMap<(&str, Severity), i64> = HashMap::new();
+    for (now, host, start, severity, resolved) in got {
+        let key = (host.as_str(), *start);
+        if *resolved {
+            assert!(firing.contains_key(&key), "{}", say("an end without a start"));
+            assert!(ended.insert(key), "{}", say("two ends"));
+            continue;
+        }
+        let known = firing.entry(key).or_default();
+        assert!(known.iter().all(|(_, before)| before < severity), "{}", say("told twice"));
+        known.push((*now, *severity));
+        if let Some(before) = last.insert((host, *severity), *now) {
+            assert!(now - before >= THROTTLE, "{}", say("within the throttle"));
+        }
+    }
+    for incident in &world.incidents {
+        let key = (incident.target.get("instance").unwrap(), incident.started_at.millis() / 1000);
+        let has_ended = incident.ended_at.is_some();
+        if firing.contains_key(&key) {
+            assert_eq!(ended.contains(&key), has_ended, "{}", say("an end for each start"));
+        }
+    }
+}
+
+#[test]
+fn when_the_only_alertmanager_dies_each_channel_is_told_once_and_it_is_told_at_once_when_it_is_back() {
+    let mut world = World::new(0);
+    world.incidents.push(incident("host0", &[(Severity::Critical, 5)], None));
+    let (dies, back, ends) = (30, 150, 200);
+    for now in 5..260 {
+        world.alertmanager_is_up = !(dies..back).contains(&now);
+        if now == back - 1 {
+            world.told.clear();
+        }
+        if now == back + 2 {
+            assert_eq!(world.told.len(), 1, "told at once");
+        }
+        if now == 120 || now == 180 {
+            world.restart(now);
+        }
+        if now == ends {
+            world.incidents[0].ended_at = Some(at(ends));
+        }
+        world.step(now);
+    }
+    for got in &world.got {
+        let told: Vec<(i64, bool)> = got.iter().map(|(now, .., resolved)| (*now, *resolved)).collect();
+        let [(fired, false), (ended, true)] = told[..] else { panic!("{got:?}") };
+        assert!((dies + FAILOVER - 10..=dies + FAILOVER + 20).contains(&fired), "{fired}");
+        assert_eq!(ended, ends);
+    }
+}
+
+#[test]
+fn a_receiver_that_hangs_holds_up_no_other() {
+    let mut desk = desk(&[], 0);
+    desk.setting.has_alertmanagers = false;
+    let hear = |desk: &mut Desk, now| {
+        let incidents = [incident("a", &[(Severity::Critical, 5)], None)];
+        let snapshot = Snapshot { incidents: incidents.into(), ..Snapshot::default() };
+        desk.hear(Arc::new(snapshot), &[], at(now));
+        desk.errands(at(now))
+    };
+    let first = hear(&mut desk, 10);
+    assert_eq!(first.len(), 3, "both channels and the Alertmanager at once: {first:?}");
+    desk.report(&Report::Told(1, Ok(()), Duration::ZERO), at(11));
+    assert!(hear(&mut desk, 12).is_empty(), "one errand each");
+}

@@ -1,0 +1,159 @@
+//! One exchange over HTTP, which ends in time and says nothing secret.
+
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime};
+
+use reqwest::header::{AUTHORIZATION, RETRY_AFTER};
+use reqwest::{Client, RequestBuilder, Response};
+use serde_json::Value;
+
+use super::counters::Endpoint;
+use super::retry::{Failure, Kind, judge};
+use crate::setting::{Access, Secret, hide};
+
+/// Of an answer this much is read: it may be endless.
+const LONGEST_ANSWER: usize = 4096;
+
+/// A client that is made when it is first needed: a certificate may come later than we do.
+#[derive(Debug)]
+pub struct Lazy {
+    access: Access,
+    timeout: Duration,
+    made: OnceLock<Client>,
+}
+
+impl Lazy {
+    /// Makes nothing yet.
+    pub fn new(access: Access, timeout: Duration) -> Self {
+        Self { access, timeout, made: OnceLock::new() }
+    }
+
+    /// The client.
+    ///
+    /// # Errors
+    /// Which file cannot be read or taken.
+    pub fn get(&self) -> Result<Client, String> {
+        if let Some(client) = self.made.get() {
+            return Ok(client.clone());
+        }
+        let client = self.access.client(self.timeout)?;
+        Ok(self.made.get_or_init(|| client).clone())
+    }
+}
+
+/// Sends and judges the answer; of a good one the text is handed out. What it repeats of `secrets`, or of those that
+/// `access` put on the request, is hidden.
+///
+/// # Errors
+/// Why it was not taken.
+pub async fn send(request: RequestBuilder, access: &Access, secrets: &[Secret]) -> Result<String, Failure> {
+    let settings = |error| Failure::new(Kind::Settings, error);
+    let (request, shown) = access.authorize(request).await.map_err(settings)?;
+    let (client, request) = request.build_split();
+    let request = request.map_err(|error| settings(error.without_url().to_string()))?;
+    let mut secrets = [secrets, &shown].concat();
+    // User and password are one word there.
+    let credentials = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    secrets.extend(credentials.and_then(|value| value.split(' ').nth(1)).map(Secret::new));
+    let response = client.execute(request).await.map_err(|error| {
+        let failure = Failure::transport(&error);
+        Failure { text: hide(&failure.text, &secrets), ..failure }
+    })?;
+    let status = response.status().as_u16();
+    let header = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    // Hidden before it is cut: half a secret is one as well.
+    let text = hide(&read(response).await, &secrets);
+    judge(status, header.as_deref(), &text, SystemTime::now())?;
+    Ok(text)
+}
+
+/// The beginning of an answer's text. The status has decided already, so what breaks off here is let be.
+async fn read(mut response: Response) -> String {
+    let mut bytes = Vec::new();
+    while bytes.len() < LONGEST_ANSWER {
+        match response.chunk().await {
+            Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    bytes.truncate(LONGEST_ANSWER);
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// A secret, in place or in a file that is read anew each time, so that it may be rotated.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Source {
+    /// In the configuration.
+    Here(Secret),
+    /// In this file.
+    File(String),
+}
+
+impl Source {
+    /// The one that is configured, if any is.
+    pub fn of(here: Option<&Secret>, file: &str) -> Option<Self> {
+        let here = here.filter(|secret| !secret.reveal().is_empty()).cloned().map(Self::Here);
+        here.or_else(|| (!file.is_empty()).then(|| Self::File(file.to_owned())))
+    }
+
+    /// The secret.
+    ///
+    /// # Errors
+    /// The file, and why it cannot be read.
+    pub async fn read(&self) -> Result<Secret, String> {
+        match self {
+            Self::Here(secret) => Ok(secret.clone()),
+            Self::File(file) => Secret::read(file).await,
+        }
+    }
+
+    /// The host behind an address that is secret, for labels; of a file nobody knows before it is read.
+    pub fn host(&self) -> String {
+        let Self::Here(url) = self else { return "from a file".to_owned() };
+        let Ok(url) = reqwest::Url::parse(url.reveal()) else { return "unknown".to_owned() };
+        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        format!("{}://{}{port}", url.scheme(), url.host_str().unwrap_or_default())
+    }
+}
+
+/// Posts JSON to an address that is a secret itself.
+#[derive(Debug)]
+pub struct Poster {
+    /// Counts are kept under this.
+    pub endpoint: Endpoint,
+    url: Source,
+    access: Access,
+    client: Lazy,
+}
+
+impl Poster {
+    /// Connects when it is first used.
+    pub fn new(notifier: &'static str, url: Source, access: Access, timeout: Duration) -> Self {
+        let endpoint = Endpoint { notifier, endpoint: url.host() };
+        Self { endpoint, client: Lazy::new(access.clone(), timeout), url, access }
+    }
+
+    /// Posts, and returns what was answered.
+    ///
+    /// # Errors
+    /// Why it was not taken.
+    pub async fn post(&self, body: &Value) -> Result<String, Failure> {
+        self.post_with(body, &[]).await
+    }
+
+    /// The same, with further secrets that an answer may repeat.
+    ///
+    /// # Errors
+    /// Why it was not taken.
+    pub async fn post_with(&self, body: &Value, secrets: &[Secret]) -> Result<String, Failure> {
+        let settings = |error| Failure::new(Kind::Settings, error);
+        let (url, client) = (self.url.read().await.map_err(settings)?, self.client.get().map_err(settings)?);
+        let mut hidden: Vec<Secret> = secrets.to_vec();
+        if let Ok(parsed) = reqwest::Url::parse(url.reveal()) {
+            hidden.extend([url.clone(), Secret::new(parsed.path().trim_matches('/'))]);
+            hidden.extend(parsed.query().map(Secret::new));
+            hidden.extend(parsed.password().map(Secret::new));
+        }
+        send(client.post(url.reveal()).json(body), &self.access, &hidden).await
+    }
+}

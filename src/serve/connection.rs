@@ -1,0 +1,182 @@
+//! Connections: bounded in number and in patience, encrypted where the web configuration says so.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::service::Service;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::web::WebConfig;
+
+/// Connections served at once; more wait in the kernel's queue.
+const CONNECTIONS: usize = 256;
+/// For a client to shake hands, and for each request's headers.
+const HEADERS: Duration = Duration::from_secs(10);
+/// For a client to take more of an answer; one that does not is cut off.
+const STALLED: Duration = Duration::from_secs(20);
+/// Bytes of a request's head.
+const HEAD: usize = 32 << 10;
+/// For connections to end once told to.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Peer {
+    /// A certificate that the configured authority has signed was shown.
+    pub(super) is_certified: bool,
+}
+
+/// Takes connections until told to stop, then lets open requests end.
+pub(super) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    web: Arc<WebConfig>,
+    stop: CancellationToken,
+) {
+    let graceful = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let place = tokio::select! {
+            () = stop.cancelled() => break,
+            place = Arc::clone(&places).acquire_owned() => place,
+        };
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Most likely too many open files: the next may fare better, but not at once.
+                tracing::debug!(%error, "a connection could not be taken");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let (router, web, watcher) = (router.clone(), Arc::clone(&web), graceful.watcher());
+        tokio::spawn(async move {
+            connect(stream, router, &web, watcher).await;
+            drop(place);
+        });
+    }
+    let _ = tokio::time::timeout(GRACE, graceful.shutdown()).await;
+}
+
+async fn connect(stream: TcpStream, router: Router, web: &WebConfig, watcher: Watcher) {
+    // A page goes out in one piece: nothing is gained by waiting for more.
+    let _ = stream.set_nodelay(true);
+    let stream = Patient::new(stream);
+    let web = web.current();
+    let Some(tls) = &web.tls else {
+        return speak(stream, router, Peer::default(), watcher).await;
+    };
+    let handshake = tokio_rustls::TlsAcceptor::from(Arc::clone(tls)).accept(stream);
+    // Whoever does not shake hands, or not in time, is let go.
+    if let Ok(Ok(stream)) = tokio::time::timeout(HEADERS, handshake).await {
+        let shown = stream.get_ref().1.peer_certificates().is_some_and(|chain| !chain.is_empty());
+        let peer = Peer { is_certified: shown && web.verifies_clients };
+        speak(stream, router, peer, watcher).await;
+    }
+}
+
+async fn speak<S>(stream: S, router: Router, peer: Peer, watcher: Watcher)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let router = TowerToHyperService::new(router);
+    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        router.call(request)
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS)
+        .max_buf_size(HEAD)
+        .serve_connection(TokioIo::new(stream), service);
+    // A connection that breaks is the client's affair.
+    let _ = watcher.watch(connection).await;
+}
+
+/// A connection that fails once the other end takes nothing for too long.
+struct Patient {
+    stream: TcpStream,
+    /// Until when the write that waits may wait.
+    until: Pin<Box<Sleep>>,
+    is_waiting: bool,
+}
+
+impl Patient {
+    fn new(stream: TcpStream) -> Self {
+        Self { stream, until: Box::pin(tokio::time::sleep(STALLED)), is_waiting: false }
+    }
+
+    fn bear<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.is_waiting = false;
+            return written;
+        }
+        if !self.is_waiting {
+            self.is_waiting = true;
+            self.until.as_mut().reset(Instant::now() + STALLED);
+        }
+        match self.until.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl AsyncRead for Patient {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Patient {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.bear(context, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.bear(context, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
