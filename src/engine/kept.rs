@@ -44,6 +44,8 @@ pub struct About {
     pub checks: u64,
     /// The last check.
     pub last_check: Option<Timestamp>,
+    /// The last verdict.
+    pub last_verdict: Option<Timestamp>,
     /// The last scrape.
     pub last_scrape: Option<Timestamp>,
     /// Samples taken in, lines rejected, and series that found no room, so far.

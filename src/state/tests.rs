@@ -25,11 +25,11 @@ fn engine() -> Engine {
 fn watch(engine: &mut Engine, rows: std::ops::Range<i64>) {
     for row in rows {
         let at = Timestamp::from_millis(1_700_000_000_000 + row * 10_000);
-        let value = if row >= 40 { 900.0 } else { (row * 7919 % 101) as f64 / 10.0 };
+        let value = if row >= 40 { 900.0 } else { (row * 7919).rem_euclid(101) as f64 / 10.0 };
         let labels = Labels::new([("__name__", "load"), ("core", "0")]);
         let idle = Sample {
             labels: Labels::new([("__name__", "idle")]),
-            value: (row * 104_729 % 97) as f64,
+            value: (row * 104_729).rem_euclid(97) as f64,
             at: None,
         };
         let samples = vec![Sample { labels, value, at: None }, idle];
@@ -90,6 +90,7 @@ fn a_restored_engine_goes_on_where_the_kept_one_was() {
     watch(&mut other, 46..70);
     let shown = |engine: &Engine| format!("{:?}", engine.snapshot().targets);
     let (whole, restored) = (shown(&engine), shown(&other));
+    println!("{whole}\n{restored}");
     let differs = whole.bytes().zip(restored.bytes()).position(|(a, b)| a != b);
     assert_eq!(differs.map(|at| &whole[at.saturating_sub(60)..at + 20]), None);
 }

@@ -22,6 +22,7 @@ impl Target {
             metrics: self.slots.iter().map(|slot| (slot.signal, slot.output.clone(), slot.seen)).collect(),
             checks: self.checks,
             last_check: self.last_tick,
+            last_verdict: self.last_verdict,
             last_scrape: self.last_scrape,
             counts: [self.processed, self.rejected, self.dropped],
         };
@@ -60,6 +61,7 @@ impl Target {
         };
         self.window = Window::thaw(setup.limits, &window);
         (self.checks, self.last_tick, self.last_scrape) = (about.checks, about.last_check, about.last_scrape);
+        self.last_verdict = about.last_verdict;
         [self.processed, self.rejected, self.dropped] = about.counts;
         restored
     }
