@@ -55,7 +55,7 @@ fn channels() -> Vec<Channel> {
 fn desk(log: &[Record], now: i64, has_alertmanagers: bool) -> Desk {
     let setting = Setting {
         identity: identity(),
-        pace: Pace { resend: Duration::from_secs(60), probe: Some(Duration::from_secs(10)) },
+        pace: Pace { resend: Duration::from_mins(1), probe: Some(Duration::from_secs(10)) },
         has_alertmanagers,
         failover_after: Duration::from_secs(FAILOVER as u64),
         route: Box::new(|_| Vec::new()),
