@@ -25,6 +25,8 @@ use crate::series::Timestamp;
 const AT_LEAST: Duration = Duration::from_secs(1);
 /// and no more often than this, however many targets are judged.
 const AT_MOST: Duration = Duration::from_millis(100);
+/// No wait is shorter: what has become due may need a new level first.
+const SHORTEST: Duration = Duration::from_millis(20);
 /// At the end, for what is still to be told.
 const GRACE: Duration = Duration::from_secs(10);
 /// A wall clock that differs so much from the steady one has been set.
@@ -56,16 +58,16 @@ impl Courier {
         let mut relayed = self.relay.changes();
         alertmanagers.take(&found.borrow_and_update());
         self.desk.know(alertmanagers.urls(), now());
-        let mut heard = Instant::now() - AT_LEAST;
+        let mut heard: Option<Instant> = None;
         let mut is_news = true;
         let mut deadline = None;
         loop {
             let at = self.now(&mut clock);
             let pause = if is_news { AT_MOST } else { AT_LEAST };
-            if heard.elapsed() >= pause || deadline.is_some() {
+            if heard.is_none_or(|heard| heard.elapsed() >= pause) || deadline.is_some() {
                 let snapshot = Arc::clone(&snapshots.borrow_and_update());
                 self.desk.hear(snapshot, &self.relay.alerts(at), at);
-                (heard, is_news) = (Instant::now(), false);
+                (heard, is_news) = (Some(Instant::now()), false);
             }
             self.remember().await;
             for errand in self.desk.errands(at) {
@@ -74,7 +76,8 @@ impl Courier {
             if deadline.is_some_and(|deadline| Instant::now() >= deadline || self.desk.is_idle(at)) {
                 return;
             }
-            let wait = if is_news { AT_MOST } else { AT_LEAST }.saturating_sub(heard.elapsed());
+            let since = heard.map(|heard| heard.elapsed()).unwrap_or_default();
+            let wait = if is_news { AT_MOST } else { AT_LEAST }.saturating_sub(since);
             let due = self.desk.due().map_or(wait, |due| due.since(at).min(wait));
             tokio::select! {
                 changed = snapshots.changed(), if deadline.is_none() => {
@@ -96,7 +99,7 @@ impl Courier {
                         self.desk.report(&report, at);
                     }
                 }
-                () = tokio::time::sleep(due.max(Duration::from_millis(1))) => {}
+                () = tokio::time::sleep(due.max(SHORTEST)) => {}
                 () = stop.cancelled(), if deadline.is_none() => deadline = Some(Instant::now() + GRACE),
             }
         }

@@ -130,6 +130,8 @@ impl Desk {
     /// Takes in what should be known now.
     pub fn hear(&mut self, snapshot: Arc<Snapshot>, relayed: &[Arc<Alert>], now: Timestamp) {
         let identity = Arc::clone(&self.setting.identity);
+        // What was written for the old one is let go before the new one is written.
+        self.level = Level::default();
         self.level = Level::new(snapshot, relayed, identity, &mut self.namer, now);
         for (url, outbox) in &mut self.outboxes {
             let dropped = outbox.take(&self.level);

@@ -51,7 +51,7 @@ pub async fn send(request: RequestBuilder, access: &Access, secrets: &[Secret]) 
     let (request, shown) = access.authorize(request).await.map_err(settings)?;
     let (client, request) = request.build_split();
     let request = request.map_err(|error| settings(error.without_url().to_string()))?;
-    let mut secrets = [secrets, &shown].concat();
+    let mut secrets = [secrets, shown.as_slice()].concat();
     // User and password are one word there.
     let credentials = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     secrets.extend(credentials.and_then(|value| value.split(' ').nth(1)).map(Secret::new));

@@ -92,7 +92,7 @@ impl Ledger {
         let throttle = Throttle::new(rules.throttle);
         let mut told = HashMap::new();
         for record in log.iter().filter(|record| record.place == rules.place) {
-            throttle.told(record.key, record.severity, record.fired_at);
+            record.told_at.iter().for_each(|(severity, at)| throttle.told(record.key, *severity, *at));
             if let Some(message) = record.message() {
                 let (severity, started_at, fired_at) = (record.severity, record.started_at, record.fired_at);
                 let known =
@@ -287,7 +287,12 @@ impl Ledger {
 
     /// What the notification log does not hold yet.
     pub fn unlogged(&mut self) -> Vec<Record> {
-        std::mem::take(&mut self.unlogged)
+        let records = std::mem::take(&mut self.unlogged);
+        let with_stamps = |record: Record| {
+            let told_at = self.throttle.told_at(record.key);
+            record.with(told_at)
+        };
+        records.into_iter().map(with_stamps).collect()
     }
 
     /// When something may be to do, beside new levels.

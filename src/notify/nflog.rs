@@ -37,6 +37,9 @@ pub struct Record {
     pub started_at: Timestamp,
     /// When that was told.
     pub fired_at: Timestamp,
+    /// When each severity was told last, of this incident or one before it: for the throttle.
+    #[serde(default)]
+    pub told_at: Vec<(Severity, Timestamp)>,
     /// When its end was told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
@@ -56,6 +59,7 @@ impl Record {
             severity: message.severity,
             started_at,
             fired_at,
+            told_at: Vec::new(),
             ended_at: None,
             identity: message.identity.clone(),
             alerts: message.alerts.clone(),
@@ -70,10 +74,17 @@ impl Record {
             severity,
             started_at: fired_at,
             fired_at,
+            told_at: Vec::new(),
             ended_at: Some(now),
             identity: Labels::empty(),
             alerts: Vec::new(),
         }
+    }
+
+    /// The same with what the throttle remembers.
+    #[must_use]
+    pub fn with(self, told_at: Vec<(Severity, Timestamp)>) -> Self {
+        Self { told_at, ..self }
     }
 
     /// What was told, if its end has not been.

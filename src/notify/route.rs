@@ -46,7 +46,7 @@ impl Written {
     ///
     /// # Errors
     /// Key path and problem of everything that Alertmanager would refuse.
-    pub fn compile(
+    pub(super) fn compile(
         &self,
         receivers: &HashSet<&str>,
         intervals: &HashSet<&str>,

@@ -32,6 +32,12 @@ impl Throttle {
         }
     }
 
+    /// When each severity of an incident was told last.
+    pub fn told_at(&self, key: u64) -> Vec<(Severity, Timestamp)> {
+        let told = |severity| Some((severity, self.told.get(&(key, severity))?));
+        Severity::ALL.into_iter().filter_map(told).collect()
+    }
+
     /// Until when it is held back, if it is.
     pub fn held_until(&self, key: u64, severity: Severity, now: Timestamp) -> Option<Timestamp> {
         let until = self.told.get(&(key, severity))? + self.every;

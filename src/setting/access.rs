@@ -238,7 +238,7 @@ fn named(
     builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(identity).ok()?).ok()
 }
 
-/// Verifies as WebPKI does, for another name than the address'.
+/// Verifies as is done for any server, but for another name than the address'.
 struct Named {
     name: ServerName<'static>,
     verifier: Arc<WebPkiServerVerifier>,

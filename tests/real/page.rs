@@ -3,7 +3,9 @@
 use std::process::Command;
 use std::time::Duration;
 
-use crate::servers::{free_port, node_exporter, node_exporter_at, request, sidecar, tool, value, wait_for};
+use crate::servers::{
+    alertmanager_at, free_port, node_exporter, node_exporter_at, request, sidecar, tool, value, wait_for,
+};
 
 #[test]
 fn promtool_has_nothing_to_say_about_our_page_fresh_or_full() {
@@ -200,7 +202,9 @@ fn the_commands_of_the_readme_do_what_it_says() {
         std::os::unix::fs::symlink(there, directory.path().join(name)).unwrap();
     }
     let path = [directory.path().to_str().unwrap(), CLIENTS, &std::env::var("PATH").unwrap()].join(":");
-    let _exporter = node_exporter_at(9100);
+    let (_exporter, _alertmanager) = (node_exporter_at(9100), alertmanager_at(9093));
+    let routes = "route: {receiver: ops}\nreceivers: [{name: ops}]\n";
+    std::fs::write(directory.path().join("alertmanager.yml"), routes).unwrap();
     for command in readme_commands() {
         // The second command is the one that runs this test; the first builds what is tested here.
         if command == "bash tests/all" {

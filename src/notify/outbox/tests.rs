@@ -2,7 +2,7 @@ use super::*;
 use crate::detect::verdict::Severity;
 use crate::notify::level::tests::{at, incident, level};
 
-const PACE: Pace = Pace { resend: Duration::from_secs(60), probe: Some(Duration::from_secs(10)) };
+const PACE: Pace = Pace { resend: Duration::from_mins(1), probe: Some(Duration::from_secs(10)) };
 
 fn refused(status: u16) -> Result<(), Failure> {
     crate::notify::retry::judge(status, None, "", std::time::UNIX_EPOCH)
