@@ -6,6 +6,7 @@ mod faults;
 mod quiet;
 #[path = "../real/servers.rs"]
 mod servers;
+mod state;
 mod steps;
 #[path = "../real/synthetic.rs"]
 mod synthetic;
