@@ -3,13 +3,16 @@
 //! It trains on an hour of normal data, then feeds seven metrics every second of ten minutes, in the third of which a
 //! process eats the CPU, and prints what it is told. Time is given, not waited for.
 
+#![allow(unreachable_pub, reason = "a test runs it as well")]
+
 use std::error::Error;
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::Path;
 use std::time::Duration;
 
 use dwcp_anomaly::embed::{AlertManager, Detector, Pipeline, Timestamp, load};
 
-const DEFAULT: &str = "configs/monitoring/anomaly-detection.yaml";
+pub const DEFAULT: &str = "configs/monitoring/anomaly-detection.yaml";
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Bandwidth in Mbps, latency in ms, packet loss in %, jitter in ms, CPU, memory and errors in %.
@@ -27,12 +30,11 @@ fn measure(second: u64, cpu_fault: bool) -> Vec<f64> {
     ]
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let file = std::env::args().nth(1).map_or_else(|| PathBuf::from(DEFAULT), PathBuf::from);
-    let config = load(&file)?;
+/// Trains, feeds, and writes to `out` what it is told.
+pub async fn run(file: &Path, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
+    let config = load(file)?;
     let mut detector = Detector::new(&config);
-    println!("metrics: {}", detector.metrics().join(", "));
+    writeln!(out, "metrics: {}", detector.metrics().join(", "))?;
 
     let begin = Timestamp::from_seconds(1_700_000_000.0);
     let step = detector.interval();
@@ -52,14 +54,21 @@ async fn main() -> Result<(), Box<dyn Error>> {
         if verdict.firing.len() != known {
             known = verdict.firing.len();
             let score = verdict.score.unwrap_or_default();
-            match verdict.firing.first() {
-                Some(incident) => println!("{second} s: {} fires, score {score:.2}", incident.metric_name()),
-                None => println!("{second} s: nothing fires any more, score {score:.2}"),
-            }
-            println!("alerts: {}", serde_json::to_string(&pipeline.alert_manager().alerts(at))?);
+            let what = match verdict.firing.first() {
+                Some(incident) => format!("{} fires", incident.metric_name()),
+                None => "nothing fires any more".to_owned(),
+            };
+            writeln!(out, "{second} s: {what}, score {score:.2}")?;
+            writeln!(out, "alerts: {}", serde_json::to_string(&pipeline.alert_manager().alerts(at))?)?;
         }
     }
-    println!("kept raw: {} values of cpu_usage", pipeline.raw("cpu_usage").len());
+    writeln!(out, "kept raw: {} values of cpu_usage", pipeline.raw("cpu_usage").len())?;
     pipeline.stop().await;
     Ok(())
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let file = std::env::args().nth(1).unwrap_or_else(|| DEFAULT.to_owned());
+    run(Path::new(&file), &mut std::io::stdout()).await
 }

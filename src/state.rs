@@ -256,12 +256,16 @@ impl Directory {
         Ok(crc)
     }
 
-    /// Removes the files of targets that are watched no more.
-    pub fn forget_others(&self, targets: &[Labels]) -> io::Result<()> {
+    /// Removes the files of other targets than these, once they are older than `age`: a target may come back.
+    pub fn forget_others(&self, targets: &[Labels], age: Duration) -> io::Result<()> {
         let keys: Vec<String> = targets.iter().map(key).collect();
         self.remove(|name| {
             let is_state = name.ends_with(STATE) || name.ends_with(MODELS);
-            is_state && !keys.iter().any(|key| name.starts_with(key.as_str()))
+            let is_old = || {
+                let written = std::fs::metadata(self.path.join(name)).and_then(|file| file.modified());
+                written.is_ok_and(|written| written.elapsed().is_ok_and(|passed| passed >= age))
+            };
+            is_state && !keys.iter().any(|key| name.starts_with(key.as_str())) && is_old()
         })
     }
 

@@ -434,7 +434,12 @@ mod tests {
         assert!(window.bytes() <= 5 * each);
         assert_eq!(values(&window, "rare"), [(1, None), (2, Some(7.0))]);
         window.push(&scrape(3, vec![sample("new", 1.0), sample("rare", 8.0)]));
-        assert_eq!((left(&window, "many"), left(&window, "new")), (2, 1), "one of the many makes room");
+        assert_eq!(
+            (left(&window, "many"), left(&window, "new")),
+            (2, 1),
+            "it is full, but not of what is rare"
+        );
+        assert!(window.bytes() <= 5 * each);
     }
 
     #[test]

@@ -1,24 +1,22 @@
 //! What other programs build on: the example finds its fault, and the listing of what is public is kept.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(unreachable_pub, reason = "a test binary has no outside")]
 
 use std::path::Path;
-use std::process::Command;
+
+#[allow(dead_code, reason = "it has a main of its own")]
+#[path = "../examples/embed.rs"]
+mod example;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Cargo builds examples beside the tests.
-#[test]
-fn the_example_finds_the_fault_it_has_planted_and_nothing_else() {
-    let program = std::env::current_exe().unwrap();
-    let example = program.parent().unwrap().parent().unwrap().join("examples/embed");
-    let output = Command::new(&example)
-        .current_dir(root())
-        .output()
-        .unwrap_or_else(|error| panic!("{}: {error}; build it by cargo build --examples", example.display()));
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+#[tokio::test]
+async fn the_example_finds_the_fault_it_has_planted_and_nothing_else() {
+    let mut said = Vec::new();
+    example::run(&root().join(example::DEFAULT), &mut said).await.unwrap();
+    let said = String::from_utf8(said).unwrap();
     let lines: Vec<&str> = said.lines().collect();
     assert_eq!(
         lines[0],
@@ -39,9 +37,8 @@ fn public(text: &str) -> String {
     let mut items: Vec<String> = Vec::new();
     for part in code.split(" pub ").skip(1) {
         let end = match part.split_whitespace().next() {
-            Some("fn" | "async") => part.find(" {").unwrap_or(part.len()),
             Some("use") => part.find(';').unwrap_or(part.len()),
-            Some("struct" | "enum") => part.find(" {").unwrap_or(part.len()),
+            Some("fn" | "async" | "struct" | "enum") => part.find(" {").unwrap_or(part.len()),
             _ => part.find(", ").unwrap_or(part.len()),
         };
         items.push(format!("pub {}", part[..end].trim_end_matches(',')));

@@ -21,6 +21,8 @@ use crate::telemetry::log::Damper;
 pub(super) const EVERY: Duration = Duration::from_secs(25);
 /// Nor is it written more often than this where incidents move.
 const SOON: Duration = Duration::from_secs(5);
+/// When the files of a target that is watched no more are removed.
+const FORGOTTEN: Duration = Duration::from_hours(7 * 24);
 /// Repeated lines are said this often.
 const REPEAT: Duration = Duration::from_mins(5);
 
@@ -141,7 +143,7 @@ fn write(directory: &Directory, jobs: &Receiver<Job>, reports: &Reports) {
                 }
                 reports.written("incidents", directory.write_settled(&incidents));
                 let labels: Vec<Labels> = targets.iter().map(|target| target.about.labels.clone()).collect();
-                reports.written("targets that are gone", directory.forget_others(&labels));
+                reports.written("targets that are gone", directory.forget_others(&labels, FORGOTTEN));
             }
         }
     }

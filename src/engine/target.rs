@@ -143,6 +143,7 @@ impl Target {
         self.last_tick = Some(at);
         if self.after_gap {
             self.panel.gap();
+            self.slots.iter_mut().for_each(|slot| slot.machine.gap(at));
         }
         self.read(at, setup);
         if !setup.enabled {

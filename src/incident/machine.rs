@@ -129,6 +129,11 @@ impl Machine {
         self.explanation = Some(explanation);
     }
 
+    /// Time went on without anybody looking: how long a metric has been away is counted from now.
+    pub fn gap(&mut self, at: Timestamp) {
+        self.last_data = Some(at);
+    }
+
     /// Names the target's other anomalous metrics in the incident that fires.
     pub fn set_also(&mut self, also: impl Iterator<Item = String>) {
         if let Phase::Firing { incident, .. } = &mut self.phase {

@@ -7,6 +7,7 @@ mod quiet;
 #[path = "../real/servers.rs"]
 mod servers;
 mod serving;
+mod state;
 mod steps;
 #[path = "../real/synthetic.rs"]
 mod synthetic;

@@ -45,7 +45,7 @@ impl Crowded {
 
     fn config(&self, more: &str) -> String {
         format!(
-            "check_interval: 500ms\nscrape:\n  targets: [{{url: '{}'}}]\nsignals:\n  \
+            "check_interval: 1s\nscrape:\n  targets: [{{url: '{}'}}]\nsignals:\n  \
              - {{name: requests, expr: 'sum(rate(shop_requests_total[$__rate_interval]))'}}\n  \
              - {{name: cpu_usage, unit: '%', direction: up, min_deviation: 10, expr: '100 * (1 - avg(rate(node_cpu_seconds_total{{mode=\"idle\"}}[$__rate_interval])))'}}\n{more}",
             self.url
@@ -55,7 +55,8 @@ impl Crowded {
     fn finds_the_fault(&self, sidecar: &Server) {
         wait_until_all_vote(sidecar);
         *self.busy.lock().unwrap() = 0.98;
-        wait_for("incident of the CPU", MINUTE, || {
+        // Pages of thousands of series take their time where memory is short.
+        wait_for("incident of the CPU", 3 * MINUTE, || {
             let page = sidecar.get("/metrics").unwrap_or_default();
             page.lines().any(|line| {
                 line.starts_with("dwcp_anomaly_firing{") && line.contains("cpu_usage") && line.ends_with(" 1")

@@ -61,7 +61,7 @@ fn a_small_step_back_drops_what_comes_until_time_has_passed_the_newest() {
 
 #[test]
 fn a_large_step_back_restarts_the_windows_and_an_incident_outlives_it() {
-    for back in [Duration::from_secs(121), Duration::from_hours(24 * 365)] {
+    for back in [Duration::from_secs(150), Duration::from_hours(24 * 365)] {
         let host = Host::new(2).with(Fault::Cpu, HOUR as f64, HOUR as f64 + 600.0);
         let mut scraped = Scraped::until(host, HOUR + 120);
         let wrong = |at: Timestamp| at - back;
