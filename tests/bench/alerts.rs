@@ -82,6 +82,7 @@ fn incident(n: usize) -> Incident {
             confidence: 0.92,
             deviation_sigma: 38.0,
         },
+        explanation: None,
         also: vec!["memory_usage".to_owned()],
     }
 }
