@@ -20,7 +20,7 @@ fn ask(sidecar: &Server, method: &str, path: &str, body: &str) -> (u16, Value) {
 fn config_of(target: &Synthetic, storage: &Path) -> String {
     format!(
         "check_interval: 200ms\nscrape:\n  targets: [{{url: '{}'}}]\nsignals: [{{name: level, unit: '%', expr: level}}]\n\
-         storage: {{path: '{}'}}\nalert:\n  alertmanagers: [{{url: 'http://u:hunter2@127.0.0.1:9', basic_auth: {{username: a, password: hunter3}}}}]\n",
+         storage: {{path: '{}'}}\nalert:\n  alertmanagers: [{{url: 'http://127.0.0.1:9', basic_auth: {{username: a, password: hunter3}}}}]\n",
         target.url(),
         storage.display()
     )
