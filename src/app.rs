@@ -4,6 +4,7 @@
 //! notifiers. Fits run on a second thread and come back to the engine as events. At the end only the scrapers and the
 //! server are told to stop; the rest ends when its channel closes.
 
+mod begin;
 mod ceiling;
 mod heart;
 mod keeper;
@@ -11,7 +12,7 @@ mod past;
 mod rest;
 mod settings;
 mod start;
-mod telling;
+pub(crate) mod telling;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,24 +20,23 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Overlay, Problems, Sources};
-use crate::engine::Setup;
 use crate::engine::snapshot::Snapshot;
 use crate::scrape::{self, Job};
 use crate::series::Timestamp;
 use crate::serve::{self, Given, Guard, ReloadRequest, SettingsRequest, SettingsView, WebConfig};
-use crate::state::{Directory, Error, Loaded};
 use crate::telemetry::{self, Telemetry};
-use heart::{Message, Restore};
-use keeper::Keeper;
+use begin::Storage;
+use heart::Message;
 use past::Models;
 use telling::Telling;
 
 pub use start::{NODE_EXPORTER, Quick, find_target, in_container, setup};
+pub use telling::{Trial, test_alert};
 
 /// Everything that is decided before anything runs.
 pub struct Start {
@@ -103,6 +103,7 @@ pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
         app.open_storage(config).await?;
     }
     let ready = Arc::new(AtomicBool::new(false));
+    let relay = app.telling.relay.clone();
     let given = Given {
         snapshot: snapshots,
         own: Arc::new(move || telemetry::write(&registry)),
@@ -114,6 +115,7 @@ pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
         web: Arc::new(start.web),
         ready: Arc::clone(&ready),
         started: Instant::now(),
+        relay: Arc::new(move |body| relay.hand_in(body, Timestamp::from_seconds(unix_now() as f64))),
     };
     let heart = heart::spawn(inbox, asked, messages.downgrade(), show, telemetry.clone(), keep)?;
     app.telemetry.reloaded(start.config.is_some(), unix_now());
@@ -159,12 +161,6 @@ struct App {
     is_new: bool,
     /// Bytes; 0 for no limit.
     memory_limit: Arc<AtomicU64>,
-}
-
-/// Where the state is kept, and what was found there until it is restored.
-struct Storage {
-    path: String,
-    found: Option<(Arc<Directory>, Loaded)>,
 }
 
 /// The tasks of one configuration.
@@ -213,56 +209,6 @@ impl App {
         Self::start_prober(&config, &wanted, messages, &mut running);
         self.start_senders(&config, &mut running);
         self.running = Some(running);
-    }
-
-    /// Begins with what is known from before: of the last run, and of targets that had none from a Prometheus.
-    async fn begin(&mut self, config: &Config, mut setup: Setup, messages: &mpsc::Sender<Message>) {
-        let found =
-            self.storage.as_mut().and_then(|storage| Some((storage.path.clone(), storage.found.take()?)));
-        if let Some((path, (directory, loaded))) = found {
-            match Keeper::start(directory, Path::new(&path), &self.telemetry) {
-                Ok(keeper) => {
-                    let (reply, restored) = oneshot::channel();
-                    let restore = Restore { loaded, keeper, restored: reply };
-                    // The channel outlives this call.
-                    let _ = messages.send(Message::Restore(Box::new(restore))).await;
-                    let known = restored.await.unwrap_or_default();
-                    setup.targets.retain(|target| !known.contains(&target.labels));
-                }
-                Err(error) => tracing::error!(path, %error, "the state is kept in memory only"),
-            }
-        }
-        past::recall(config, &setup, Timestamp::from_seconds(unix_now() as f64), messages).await;
-    }
-
-    /// Takes the directory that the first configuration names, for as long as the process runs. One that cannot be written
-    /// is said and done without; that of another process is an error.
-    async fn open_storage(&mut self, config: &Config) -> Result<(), String> {
-        let path = config.storage.path.clone();
-        if let Some(storage) = &self.storage {
-            if storage.path != path {
-                tracing::warn!(
-                    configured = path,
-                    used = storage.path,
-                    "storage.path takes effect at the next start"
-                );
-            }
-            return Ok(());
-        }
-        let found = if path.is_empty() { None } else { self.found(path.clone()).await? };
-        self.storage = Some(Storage { path, found });
-        Ok(())
-    }
-
-    async fn found(&self, path: String) -> Result<Option<(Arc<Directory>, Loaded)>, String> {
-        let telemetry = self.telemetry.clone();
-        match tokio::task::spawn_blocking(move || keeper::open(Path::new(&path), &telemetry)).await {
-            Ok(Ok(found)) => return Ok(Some(found)),
-            Ok(Err(error @ Error::Busy { .. })) => return Err(error.to_string()),
-            Ok(Err(error)) => tracing::error!(%error, "the state is kept in memory only"),
-            Err(_) => tracing::error!("reading the state panicked; starting without. Please report it"),
-        }
-        Ok(None)
     }
 
     fn start_scrapers(

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod alert;
 mod backtest;
 mod inject;
 mod injector;
@@ -47,6 +48,50 @@ enum Command {
     Injector(Box<Injector>),
     /// Give the workloads in manifests their sidecars, as the webhook would.
     Inject(Inject),
+    /// Whether alerts arrive.
+    #[command(subcommand)]
+    Alert(OfAlert),
+    /// Where alerts go by an alertmanager.yml, natively.
+    #[command(subcommand)]
+    Routes(OfRoutes),
+}
+
+#[derive(Subcommand)]
+enum OfAlert {
+    /// Send one alert with the label test="true" by the real path, and say where it went and what was answered.
+    Test {
+        /// info, warning or critical.
+        #[arg(long, default_value = "warning")]
+        severity: String,
+        /// Also by native channels, as if no Alertmanager answered; its end follows at once.
+        #[arg(long)]
+        native: bool,
+        /// Configuration file.
+        #[arg(long = "config.file")]
+        config_file: Option<PathBuf>,
+        /// Name of this host.
+        #[arg(long)]
+        instance: Option<String>,
+        /// URL under which people reach this sidecar.
+        #[arg(long = "web.external-url")]
+        external_url: Option<String>,
+    },
+}
+
+#[derive(Subcommand)]
+enum OfRoutes {
+    /// Print the receivers of an alert with these labels.
+    Test {
+        /// An alertmanager.yml.
+        #[arg(long = "config.file")]
+        config_file: PathBuf,
+        /// Say on standard error what each route was asked.
+        #[arg(long)]
+        verbose: bool,
+        /// Labels of the alert: name=value.
+        #[arg(value_parser = label)]
+        labels: Vec<(String, String)>,
+    },
 }
 
 /// `run`.
@@ -155,6 +200,7 @@ enum Subject {
     All,
 }
 
+/// A label's name and value.
 fn label(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("must be name=value, such as instance=web-1:9100")?;
     Ok((name.to_owned(), value.trim_matches('"').to_owned()))
@@ -319,6 +365,8 @@ pub fn main() -> ExitCode {
         Command::Models(args) => models::models(&args),
         Command::Injector(args) => injector::injector(&args),
         Command::Inject(args) => inject::inject(&args),
+        Command::Alert(what) => alert::alert(&what),
+        Command::Routes(what) => alert::routes(&what),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

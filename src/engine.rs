@@ -459,6 +459,11 @@ impl Engine {
         restored
     }
 
+    /// The samples of a series that are held, oldest first.
+    pub fn raw(&self, target: usize, series: &Labels) -> Vec<(Timestamp, f64)> {
+        self.targets.get(target).map(|target| target.raw(series)).unwrap_or_default()
+    }
+
     /// Whether an incident of a target has begun and does not fire yet.
     pub fn is_pending(&self, target: usize) -> bool {
         self.targets.get(target).is_some_and(Target::is_pending)

@@ -6,9 +6,11 @@
 //!
 //! ```text
 //! scrape ─► exposition ─► window ─► signal ─► detect ─► incident ─► snapshot ─┬─► serve   /metrics, API, page
-//! (HTTP)    (bytes→samples) (Arrow)  (PromQL)  (vote)    (state)              └─► notify  Alertmanager
+//! (HTTP)    (bytes→samples) (Arrow)  (PromQL)  (vote)    (state)              └─► notify  Alertmanagers, native channels
 //! probe ────────────────────►
 //! ```
+//!
+//! Other programs embed it by [`embed`], which is the library's stable interface; the rest is how the sidecar is made.
 //!
 //! # Layers
 //!
@@ -17,7 +19,7 @@
 //! | 0 words | `series`, `setting` | no clock, no I/O; import nothing of ours above them |
 //! | 1 core | `exposition`, `window`, `signal`, `detect`, `incident`, `engine` | synchronous, deterministic: no I/O, clock, environment or entropy |
 //! | 2 edges | `scrape`, `probe`, `hostmetrics`, `notify`, `serve`, `dataset`, `model_store`, `state`, `history`, `admission` | never import each other, but all may `disk` |
-//! | 3 whole | `telemetry`, `config`, `train`, `backtest`, `app`, `cli` | compose; nobody imports `app` but `cli`, and nobody `cli` |
+//! | 3 whole | `telemetry`, `config`, `train`, `backtest`, `app`, `embed`, `cli` | compose; nobody imports `app` but `cli` and `embed`, and nobody these |
 //!
 //! The page is drawn of the same snapshots: `serve` records the recent course of every metric, draws the page's parts once
 //! a snapshot however many look, and pushes what has changed. Settings changed while running are an overlay that `config`
@@ -25,6 +27,9 @@
 //!
 //! `admission` stands apart: it puts sidecars into pods. Its core is pure, and what a sidecar is to do it hands down as
 //! configuration under the sidecar's own (`DWCP_DEFAULTS`).
+//!
+//! Within `notify`, who is told what and when is decided without clock or I/O (`notify::desk`), so that schedules of faults
+//! are played through in virtual time.
 //!
 //! `tests/architecture.rs` keeps this table. Where it differs from what one might expect: `config` of a component lies
 //! beside its code and holds no I/O, so layer 1 has some; `signal` takes its gate from `detect`.
@@ -56,6 +61,7 @@ pub mod dataset;
 #[deny(clippy::disallowed_methods)]
 pub mod detect;
 pub mod disk;
+pub mod embed;
 #[deny(clippy::disallowed_methods)]
 pub mod engine;
 #[deny(clippy::disallowed_methods)]

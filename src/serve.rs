@@ -11,6 +11,7 @@ mod guard;
 mod live;
 pub mod metrics;
 mod page;
+mod relay;
 mod web;
 mod words;
 
@@ -75,6 +76,8 @@ pub struct Given {
     pub ready: Arc<AtomicBool>,
     /// When the process started.
     pub started: Instant,
+    /// Takes in the alerts of another sidecar, or says what is wrong with them.
+    pub relay: Arc<dyn Fn(&[u8]) -> Result<(), String> + Send + Sync>,
 }
 
 /// What handlers see: what they are given, and what the server keeps by itself.
@@ -112,6 +115,7 @@ fn router(shared: Shared) -> Router {
         .route("/metrics", get(metrics::answer))
         .route("/-/healthy", get(healthy))
         .route("/-/ready", get(ready))
+        .route("/api/v2/alerts", post(relay::hand_in).route_layer(change.clone()))
         .route("/-/reload", post(reload).put(reload).route_layer(change))
         .fallback(api::not_found)
         .method_not_allowed_fallback(api::method_not_allowed)

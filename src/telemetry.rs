@@ -63,6 +63,10 @@ impl StateMetrics {
             pauses: Histogram::new(pauses),
             damaged: Counter::default(),
         };
+        // They begin at 0, so that `increase()` sees the first failure.
+        for outcome in ["success", "failure"] {
+            drop(all.writes.get_or_create(&Wrote { outcome }));
+        }
         registry.register("dwcp_state_writes", "Files of the state written, by outcome", all.writes.clone());
         registry.register(
             "dwcp_state_last_write_timestamp_seconds",

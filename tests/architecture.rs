@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What each module may import; of the layers, see `src/lib.rs`.
-const MAY_IMPORT: [(&str, &[&str]); 25] = [
+const MAY_IMPORT: [(&str, &[&str]); 26] = [
     ("series", &[]),
     ("setting", &["series"]),
     ("exposition", &["series"]),
@@ -68,6 +68,7 @@ const MAY_IMPORT: [(&str, &[&str]); 25] = [
             "train",
         ],
     ),
+    ("embed", &["series", "setting", "detect", "engine", "incident", "notify", "scrape", "config", "app"]),
     (
         "cli",
         &[
@@ -77,6 +78,8 @@ const MAY_IMPORT: [(&str, &[&str]); 25] = [
             "exposition",
             "window",
             "signal",
+            "detect",
+            "notify",
             "scrape",
             "hostmetrics",
             "serve",

@@ -50,7 +50,7 @@ pub fn rewrite(text: &str, policy: &Policy) -> Result<Rewritten, Unreadable> {
             continue;
         }
         rewritten.text.push_str(head);
-        let is_json = body.trim_start().starts_with('{');
+        let is_json = serde_json::from_str::<serde::de::IgnoredAny>(body).is_ok();
         rewritten.text.push_str(&if is_json { write::json(&node) } else { write::yaml(&node) });
     }
     Ok(rewritten)
@@ -76,12 +76,15 @@ fn documents(text: &str) -> Vec<(usize, &str)> {
     found
 }
 
-/// The line of the marker, if the document begins with one that stands alone, and the rest.
+/// The line of the marker, if the document begins with one, and the rest.
 fn apart(document: &str) -> (&str, &str) {
-    match document.split_once('\n') {
-        Some((first, _)) if first.trim_end() == "---" => document.split_at(first.len() + 1),
-        _ => ("", document),
+    let Some(after) = document.strip_prefix("---") else { return ("", document) };
+    let first = after.split_inclusive('\n').next().unwrap_or_default();
+    if first.trim().is_empty() || first.trim_start().starts_with('#') {
+        return document.split_at("---".len() + first.len());
     }
+    // What stands behind the marker is put below it.
+    ("---\n", after)
 }
 
 /// Where the pod is in an object of this kind.

@@ -23,10 +23,8 @@ impl<'a> Shape<'a> {
         if !pod["spec"].is_object() {
             return Err(wrong("spec"));
         }
-        for name in ["metadata"] {
-            if !is_map(&pod[name]) {
-                return Err(wrong(name));
-            }
+        if !is_map(&pod["metadata"]) {
+            return Err(wrong("metadata"));
         }
         if !is_map(&pod["metadata"]["annotations"]) {
             return Err(wrong("metadata.annotations"));
@@ -71,14 +69,13 @@ pub(super) fn build(pod: &Value, sidecar: &Sidecar) -> Result<Vec<Value>, Left> 
     for volume in &sidecar.volumes {
         append(pod, "volumes", volume, &mut operations);
     }
-    if !sidecar.is_native {
-        operations.push(add("/spec/containers/-", sidecar.container.clone()));
-    } else if list(pod, "initContainers").is_empty() {
-        operations.push(add("/spec/initContainers", json!([sidecar.container])));
-    } else {
+    let container = &sidecar.container;
+    operations.push(match (sidecar.is_native, list(pod, "initContainers").is_empty()) {
+        (false, _) => add("/spec/containers/-", container.clone()),
+        (true, true) => add("/spec/initContainers", json!([container])),
         // First, so that the others' work is watched too.
-        operations.push(add("/spec/initContainers/0", sidecar.container.clone()));
-    }
+        (true, false) => add("/spec/initContainers/0", container.clone()),
+    });
     let failed = |told: String| Left::new(Skip::PatchFailed, told);
     let patched = apply(pod, &operations).map_err(failed)?;
     check(pod, &patched, sidecar).map_err(failed)?;

@@ -218,7 +218,7 @@ impl Policy {
             ("memory", &limits.memory, &self.max_resources.memory),
         ];
         for (name, asked, most) in of {
-            if !(asked.amount() <= most.amount()) {
+            if asked.amount() > most.amount() {
                 return Err(format!(
                     "{name} {asked} is more than the {most} that the injector's policy grants"
                 ));

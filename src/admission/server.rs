@@ -25,7 +25,7 @@ use super::{Policy, review};
 
 /// Connections served at once, of each listener; more wait in the kernel's queue.
 const CONNECTIONS: usize = 256;
-/// For a client to shake hands, and to send its headers.
+/// For a client to shake hands, to send its headers, and to send its body.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// For connections to end once told to.
 const GRACE: Duration = Duration::from_secs(5);
@@ -116,9 +116,10 @@ async fn inject(State(shared): State<Shared>, method: Method, body: Body) -> Res
     if method != Method::POST {
         return (StatusCode::NOT_FOUND, "POST an AdmissionReview\n").into_response();
     }
-    let body = match read(body).await {
-        Ok(body) => body,
-        Err(told) => return refused(&shared, &told),
+    let body = match tokio::time::timeout(PATIENCE, read(body)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(told)) => return refused(&shared, &told),
+        Err(_) => return refused(&shared, "the body takes too long"),
     };
     let began = Instant::now();
     match review::answer(&body, &shared.policy) {

@@ -123,8 +123,8 @@ fn port_name(pod: &Value) -> String {
     if !named(PORT_NAME) {
         return PORT_NAME.to_owned();
     }
-    let numbered = (2..100).map(|at| format!("{PORT_NAME}-{at}"));
-    numbered.into_iter().find(|name| !named(name)).unwrap_or_else(|| PORT_NAME.to_owned())
+    let mut numbered = (2..100).map(|at| format!("{PORT_NAME}-{at}"));
+    numbered.find(|name| !named(name)).unwrap_or_else(|| PORT_NAME.to_owned())
 }
 
 fn arguments(port: u16, settings: &Settings, targets: &[Target]) -> Vec<String> {

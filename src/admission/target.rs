@@ -178,7 +178,8 @@ fn is_of_the_node(pod: &Value, port: u16) -> bool {
 
 /// The port of a target that may be watched; `None`, with a warning, where it reports the node from elsewhere.
 fn port_of(text: &str, policy: &Policy, warnings: &mut Vec<String>) -> Result<Option<u16>, Left> {
-    if text == "embedded://host" || text.contains("$(") {
+    let host = text.split_once("://").and_then(|(_, rest)| rest.split('/').next()).unwrap_or_default();
+    if text == "embedded://host" || host.contains("$(") {
         warnings.push(format!(
             "dwcp-anomaly: {text} is left out: it reports the node, which is watched in the node exporter's own pod or by \
              the DaemonSet"

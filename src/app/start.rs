@@ -115,9 +115,9 @@ pub(super) fn announce(config: &Config, setup: &Setup, external_url: &str) {
     } else {
         tracing::info!(range = %config.history.range, "asking a Prometheus what is normal");
     }
-    if config.alert.alertmanagers.is_empty() {
+    if config.alert.alertmanagers.is_empty() && !config.alert.has_channels() {
         tracing::info!(
-            "no Alertmanager is configured (alert.alertmanagers); anomalies are shown in the series only"
+            "neither Alertmanager nor channel is configured (alert.alertmanagers); anomalies are shown in the series only"
         );
     }
 }

@@ -1,5 +1,6 @@
 //! From a configuration to those who tell people.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,29 +10,33 @@ use tokio_util::sync::CancellationToken;
 
 use super::unix_now;
 use crate::config::Config;
+use crate::detect::verdict::Severity;
 use crate::engine::snapshot::Snapshot;
+use crate::notify::alertmanager::Alertmanager;
 use crate::notify::channels::{self, Configured, How};
 use crate::notify::counters::Counters;
 use crate::notify::courier::Courier;
-use crate::notify::desk::{Desk, Setting};
+use crate::notify::desk::{Desk, Routes, Setting};
 use crate::notify::discovery::{self, Endpoint};
-use crate::notify::level::Identity;
+use crate::notify::ledger::Message;
+use crate::notify::level::{Identity, Posted};
 use crate::notify::message::Wording;
 use crate::notify::nflog::Log;
 use crate::notify::outbox::Pace;
+use crate::notify::receivers::Native;
 use crate::notify::relay::Relay;
 use crate::series::{Labels, Timestamp};
 
 /// What outlives a reload: what other sidecars handed in, and the notification log.
 #[derive(Default)]
-pub(super) struct Telling {
+pub(crate) struct Telling {
     pub(super) relay: Relay,
     log: Option<(String, Log)>,
 }
 
 impl Telling {
     /// Starts the courier, and who looks for Alertmanagers.
-    pub(super) fn start(
+    pub(crate) fn start(
         &mut self,
         config: &Config,
         external_url: &str,
@@ -85,10 +90,37 @@ fn setting(config: &Config, external_url: &str) -> Setting {
     let probe = config.check_interval.0.min(failover_after / 3).max(Duration::from_millis(200));
     Setting {
         identity: Arc::new(identity(config, external_url)),
-        pace: Pace { resend: alert.resend(), probe: Some(probe) },
+        pace: Pace { resend: alert.resend(), probe: alert.has_channels().then_some(probe) },
         has_alertmanagers: !alert.alertmanagers.is_empty(),
         failover_after,
-        route: Box::new(|_| Vec::new()),
+        route: route(config),
+    }
+}
+
+/// Receivers by `alert.alertmanager_config`; it was validated, and one that has gone since routes nothing.
+fn route(config: &Config) -> Box<Routes> {
+    match native(config) {
+        Some(native) => Box::new(move |labels| native.route.receivers(labels)),
+        None => Box::new(|_| Vec::new()),
+    }
+}
+
+fn native(config: &Config) -> Option<Native> {
+    let path = &config.alert.alertmanager_config;
+    if path.is_empty() {
+        return None;
+    }
+    match Native::read(Path::new(path)) {
+        Ok(native) => {
+            for what in &native.ignored {
+                tracing::warn!(what, "is not told natively; it needs an Alertmanager");
+            }
+            Some(native)
+        }
+        Err(problems) => {
+            tracing::error!(problems = problems.join("; "), "nothing is routed natively");
+            None
+        }
     }
 }
 
@@ -103,11 +135,72 @@ pub(super) fn channels(config: &Config, external_url: &str) -> Vec<Configured> {
         throttle: alert.throttle_duration.0,
         missing_for: identity(config, external_url).heartbeat * 4,
     };
-    channels::enabled(alert, &how)
+    let mut all = channels::enabled(alert, &how);
+    all.extend(native(config).iter().flat_map(|native| native.channels(&how)));
+    all
+}
+
+/// Where a test alert went.
+#[derive(Debug)]
+pub struct Trial {
+    /// Kind of receiver, and its address.
+    pub to: String,
+    /// What it answered, or why it was not reached.
+    pub outcome: Result<String, String>,
+}
+
+/// Sends one alert with the label `test="true"` by the real path: to every Alertmanager, and natively where none is
+/// configured or it is asked for. Natively its end follows at once.
+///
+/// # Errors
+/// Why it goes nowhere.
+pub async fn test_alert(
+    config: &Config,
+    host: &str,
+    external_url: &str,
+    severity: Severity,
+    natively: bool,
+) -> Result<Vec<Trial>, String> {
+    let now = Timestamp::from_seconds(unix_now() as f64);
+    let identity = identity(config, external_url);
+    let alert = identity.test_alert(host, severity, now).ok_or("alert.relabel_configs drop it")?;
+    let mut trials = Vec::new();
+    let endpoints = discovery::once(&config.alert.alertmanagers).await?;
+    for endpoint in endpoints {
+        let client = Alertmanager::new(endpoint);
+        let outcome = client.post(&[Arc::new(Posted::of(&alert))]).await;
+        let outcome = outcome.map(|()| "taken".to_owned()).map_err(|failure| failure.to_string());
+        trials.push(Trial { to: format!("alertmanager {}", client.endpoint().url), outcome });
+    }
+    if natively || config.alert.alertmanagers.is_empty() {
+        let route = route(config);
+        for configured in channels(config, external_url) {
+            let message = Message::of_alert(&alert, severity);
+            if !configured.channel.takes.alert(&alert, severity, &*route) {
+                continue;
+            }
+            let endpoint = configured.notifier.endpoint();
+            let to =
+                format!("{} {} ({})", endpoint.notifier, endpoint.endpoint, configured.channel.rules.place);
+            let mut outcome = configured.notifier.tell(&message).await;
+            if outcome.is_ok() && configured.channel.rules.sends_resolved {
+                let ended = configured.notifier.tell(&message.ended(now)).await;
+                outcome = outcome.and_then(|answer| ended.map(|_| answer));
+            }
+            let said = |answer: String| {
+                if answer.is_empty() { "taken".to_owned() } else { format!("taken: {answer}") }
+            };
+            trials.push(Trial { to, outcome: outcome.map(said).map_err(|failure| failure.to_string()) });
+        }
+    }
+    if trials.is_empty() {
+        return Err("nobody is told of this severity; configure alert.alertmanagers or a channel".to_owned());
+    }
+    Ok(trials)
 }
 
 /// What alerts say about their sender.
-pub(super) fn identity(config: &Config, external_url: &str) -> Identity {
+pub(crate) fn identity(config: &Config, external_url: &str) -> Identity {
     let alert = &config.alert;
     let pairs = alert.external_labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     Identity {

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{Config, Problems, Sources};
+use crate::notify::receivers::Native;
 use crate::probe;
 use crate::scrape::config::EMBEDDED;
 use crate::signal::{Macros, Plan};
@@ -64,7 +65,6 @@ pub(super) fn problems(config: &Config) -> Vec<(String, String)> {
     }));
     severities(config, &mut found);
     alerts(config, &mut found);
-    found.extend(super::later::problems(config));
     if found.is_empty() {
         memory(config, &mut found);
     }
@@ -197,6 +197,11 @@ fn severities(config: &Config, found: &mut Found) {
 fn alerts(config: &Config, found: &mut Found) {
     let alert = &config.alert;
     found.extend(alert.problems().into_iter().map(|(key, problem)| (format!("alert.{key}"), problem)));
+    if !alert.alertmanager_config.is_empty()
+        && let Err(problems) = Native::read(Path::new(&alert.alertmanager_config))
+    {
+        found.extend(problems.into_iter().map(|problem| ("alert.alertmanager_config".to_owned(), problem)));
+    }
     for name in alert.external_labels.keys() {
         let problem = label_problem(name);
         must(found, problem.is_none(), format!("alert.external_labels.{name}"), problem.unwrap_or_default());
@@ -235,7 +240,7 @@ pub fn check_file(path: &Path, environment: &[(String, String)]) -> Result<Check
     let text = super::read(path)?;
     let keys: BTreeMap<String, yaml_serde::Value> = yaml_serde::from_str(&text).unwrap_or_default();
     if keys.contains_key("route") && keys.contains_key("receivers") {
-        return alertmanager(path, &keys);
+        return alertmanager(path);
     }
     let sources =
         Sources { file: Some(path.to_owned()), environment: environment.to_vec(), quick_start: false };
@@ -244,38 +249,12 @@ pub fn check_file(path: &Path, environment: &[(String, String)]) -> Result<Check
     Ok(Checked { summary: format!("{}: {targets} targets, {signals} signals", path.display()) })
 }
 
-/// Every receiver that a route names must be there.
-fn alertmanager(path: &Path, keys: &BTreeMap<String, yaml_serde::Value>) -> Result<Checked, Problems> {
-    let receivers: HashSet<&str> = keys["receivers"]
-        .as_sequence()
-        .into_iter()
-        .flatten()
-        .filter_map(|receiver| receiver.get("name")?.as_str())
-        .collect();
-    let mut missing = Vec::new();
-    missing_receivers(&keys["route"], "route", &receivers, &mut missing);
-    if keys["route"].get("receiver").is_none() {
-        missing.push("route.receiver: is missing; name the receiver of last resort".to_owned());
-    }
-    if missing.is_empty() {
-        let summary = format!(
-            "{}: {} receivers; only their names and the routes to them were checked",
-            path.display(),
-            receivers.len()
-        );
-        return Ok(Checked { summary });
-    }
-    Err(Problems(missing.into_iter().map(|problem| format!("{}: {problem}", path.display())).collect()))
-}
-
-fn missing_receivers(route: &yaml_serde::Value, key: &str, known: &HashSet<&str>, missing: &mut Vec<String>) {
-    if let Some(name) = route.get("receiver").and_then(|name| name.as_str())
-        && !known.contains(name)
-    {
-        missing.push(format!("{key}.receiver: no receiver is called {name:?}; add it to receivers"));
-    }
-    let routes = route.get("routes").and_then(|routes| routes.as_sequence());
-    for (at, route) in routes.into_iter().flatten().enumerate() {
-        missing_receivers(route, &format!("{key}.routes[{at}]"), known, missing);
-    }
+/// What Alertmanager would refuse, and what of it is not followed natively.
+fn alertmanager(path: &Path) -> Result<Checked, Problems> {
+    let native = Native::read(path).map_err(Problems)?;
+    let ignored = match native.ignored.as_slice() {
+        [] => String::new(),
+        ignored => format!(", not told natively: {}", ignored.join(", ")),
+    };
+    Ok(Checked { summary: format!("{}: {} receivers{ignored}", path.display(), native.receivers) })
 }

@@ -1,9 +1,7 @@
-//! Settings whose part of the program is not there yet: their defaults are taken, anything else is refused, so that
-//! nobody believes in a channel that does nothing.
+//! Sections that belong to several parts of the program, and to none of them alone.
 
 use serde::{Deserialize, Serialize};
 
-use super::Config;
 use crate::setting::Span;
 
 /// The section `history`.
@@ -34,13 +32,4 @@ impl Default for Storage {
     fn default() -> Self {
         Self { path: "data".to_owned() }
     }
-}
-
-/// Key path and problem of everything that was asked for and is not there.
-pub(super) fn problems(config: &Config) -> Vec<(String, String)> {
-    if config.alert.alertmanager_config.is_empty() {
-        return Vec::new();
-    }
-    let problem = "this version does not route by it; enable channels instead";
-    vec![("alert.alertmanager_config".to_owned(), problem.to_owned())]
 }

@@ -367,6 +367,17 @@ impl Target {
         Some(Fit { target: self.setup.labels.clone(), asked: self.checks, what })
     }
 
+    /// The samples of a series that are held.
+    pub(super) fn raw(&self, series: &Labels) -> Vec<(Timestamp, f64)> {
+        let view = self.window.view();
+        let found = view.select(|labels| labels == series);
+        let samples = found.into_iter().flat_map(|(_, at)| {
+            let column = view.series(at);
+            column.present(0..column.len())
+        });
+        samples.map(|(at, value)| (Timestamp::from_millis(at), value)).collect()
+    }
+
     /// Forgets the means that seasons are found in.
     pub(super) fn shed_tiers(&mut self) {
         self.panel.shed_tiers();

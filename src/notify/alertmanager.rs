@@ -45,14 +45,14 @@ impl Alertmanager {
         body.push(']');
         let request = self.client()?.post(format!("{}/api/v2/alerts", self.endpoint.url));
         let request = request.header(CONTENT_TYPE, "application/json").body(body);
-        http::send(request, &self.endpoint.access).await.map(drop)
+        http::send(request, &self.endpoint.access, &[]).await.map(drop)
     }
 
     /// Whether it says that it is healthy. One that does not know the question was reached as well.
     pub async fn lives(&self) -> bool {
         let Ok(client) = self.client() else { return false };
         let request = client.get(format!("{}/-/healthy", self.endpoint.url));
-        match http::send(request, &self.endpoint.access).await {
+        match http::send(request, &self.endpoint.access, &[]).await {
             Ok(_) => true,
             Err(failure) => matches!(failure.status, Some(404 | 405)),
         }

@@ -344,6 +344,12 @@ impl Config {
         if self.shared_nodes { self.resend_delay.0.min(SHARED_RESEND) } else { self.resend_delay.0 }
     }
 
+    /// Whether anybody can be told natively.
+    pub fn has_channels(&self) -> bool {
+        let enabled = [self.slack_enabled, self.pagerduty_enabled, self.webhook_enabled, self.email_enabled];
+        enabled.contains(&true) || !self.alertmanager_config.is_empty()
+    }
+
     /// Key, relative to the section, and problem of everything that is wrong by itself.
     pub fn problems(&self) -> Vec<(String, String)> {
         let mut found = Vec::new();

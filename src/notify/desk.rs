@@ -9,15 +9,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::alert::Alert;
-use super::counters::Counters;
+use super::alertmanager;
+use super::counters::{Counters, Endpoint};
 use super::ledger::{Ledger, Message, Rules};
 use super::level::{Case, Identity, Level, Namer, Posted};
 use super::nflog::Record;
 use super::outbox::{Outbox, Pace};
 use super::retry::Failure;
-use super::{alertmanager, counters::Endpoint};
+use crate::detect::verdict::Severity;
 use crate::engine::snapshot::Snapshot;
-use crate::series::Timestamp;
+use crate::series::{Labels, Timestamp};
+
+/// Receivers of an alert with these labels.
+pub type Routes = dyn Fn(&Labels) -> Vec<String> + Send + Sync;
 
 /// Something to be done for one receiver.
 #[derive(Clone, Debug)]
@@ -56,7 +60,7 @@ pub struct Channel {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Takes {
     /// Those that have reached this.
-    AtLeast(crate::detect::verdict::Severity),
+    AtLeast(Severity),
     /// Those that the routing tree sends to this receiver.
     RoutedTo(String),
 }
@@ -72,7 +76,7 @@ pub struct Setting {
     /// How long none of them has answered before native channels speak.
     pub failover_after: Duration,
     /// Receivers of a firing case.
-    pub route: Box<dyn Fn(&crate::series::Labels) -> Vec<String> + Send + Sync>,
+    pub route: Box<Routes>,
 }
 
 /// The state of all.
@@ -135,7 +139,7 @@ impl Desk {
         let speaks = self.natives_speak(now);
         let route = &self.setting.route;
         for (channel, ledger) in &mut self.channels {
-            let dropped = ledger.take(&self.level, |case| speaks && channel.takes.case(case, route));
+            let dropped = ledger.take(&self.level, |case| speaks && channel.takes.case(case, &**route));
             self.counters.dropped(&channel.endpoint, dropped);
             self.counters.queue(&channel.endpoint, ledger.len());
         }
@@ -218,13 +222,20 @@ impl Desk {
 }
 
 impl Takes {
-    fn case(&self, case: &Case, route: &dyn Fn(&crate::series::Labels) -> Vec<String>) -> bool {
+    fn case(&self, case: &Case, route: &Routes) -> bool {
+        // The last step is the worst, and the one that fires.
+        case.steps.last().is_some_and(|step| self.labels(&step.labels, case.severity, route))
+    }
+
+    /// Whether `alert` is the channel's affair.
+    pub fn alert(&self, alert: &Alert, severity: Severity, route: &Routes) -> bool {
+        self.labels(&alert.labels, severity, route)
+    }
+
+    fn labels(&self, labels: &Labels, severity: Severity, route: &Routes) -> bool {
         match self {
-            Self::AtLeast(severity) => case.severity >= *severity,
-            Self::RoutedTo(receiver) => {
-                // The last is the worst, and the one that fires.
-                case.steps.last().is_some_and(|step| route(&step.labels).contains(receiver))
-            }
+            Self::AtLeast(least) => severity >= *least,
+            Self::RoutedTo(receiver) => route(labels).contains(receiver),
         }
     }
 }

@@ -31,6 +31,18 @@ pub fn named(entries: &[Alertmanager]) -> Vec<Endpoint> {
     entries.iter().filter(|entry| !entry.url.is_empty()).map(|entry| entry.endpoint(&entry.url)).collect()
 }
 
+/// All of them, looked for once.
+///
+/// # Errors
+/// What cannot be asked.
+pub async fn once(entries: &[Alertmanager]) -> Result<Vec<Endpoint>, String> {
+    let mut all = named(entries);
+    for entry in entries {
+        all.extend(entry.look().await?.iter().map(|url| entry.endpoint(url)));
+    }
+    Ok(all)
+}
+
 /// Keeps `found` up to date until nobody looks any more. What cannot be asked now is left as it was.
 pub async fn run(entries: Vec<Alertmanager>, found: watch::Sender<Vec<Endpoint>>) {
     let looks = entries.into_iter().map(|entry| watch_entry(entry, found.clone()));

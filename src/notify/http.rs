@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
-use reqwest::header::RETRY_AFTER;
+use reqwest::header::{AUTHORIZATION, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::Value;
 
@@ -41,20 +41,30 @@ impl Lazy {
     }
 }
 
-/// Sends and judges the answer; of a good one the text is handed out.
+/// Sends and judges the answer; of a good one the text is handed out. What it repeats of `secrets`, or of those that
+/// `access` put on the request, is hidden.
 ///
 /// # Errors
 /// Why it was not taken.
-pub async fn send(request: RequestBuilder, access: &Access) -> Result<String, Failure> {
-    let (request, secrets) =
-        access.authorize(request).await.map_err(|error| Failure::new(Kind::Settings, error))?;
-    let hidden = |failure: Failure| Failure { text: hide(&failure.text, &secrets), ..failure };
-    let response = request.send().await.map_err(|error| hidden(Failure::transport(&error)))?;
+pub async fn send(request: RequestBuilder, access: &Access, secrets: &[Secret]) -> Result<String, Failure> {
+    let settings = |error| Failure::new(Kind::Settings, error);
+    let (request, shown) = access.authorize(request).await.map_err(settings)?;
+    let (client, request) = request.build_split();
+    let request = request.map_err(|error| settings(error.without_url().to_string()))?;
+    let mut secrets = [secrets, &shown].concat();
+    // User and password are one word there.
+    let credentials = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    secrets.extend(credentials.and_then(|value| value.split(' ').nth(1)).map(Secret::new));
+    let response = client.execute(request).await.map_err(|error| {
+        let failure = Failure::transport(&error);
+        Failure { text: hide(&failure.text, &secrets), ..failure }
+    })?;
     let status = response.status().as_u16();
     let header = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let text = read(response).await;
-    judge(status, header.as_deref(), &text, SystemTime::now()).map_err(hidden)?;
-    Ok(hide(&text, &secrets))
+    // Hidden before it is cut: half a secret is one as well.
+    let text = hide(&read(response).await, &secrets);
+    judge(status, header.as_deref(), &text, SystemTime::now())?;
+    Ok(text)
 }
 
 /// The beginning of an answer's text. The status has decided already, so what breaks off here is let be.
@@ -144,9 +154,6 @@ impl Poster {
             hidden.extend(parsed.query().map(Secret::new));
             hidden.extend(parsed.password().map(Secret::new));
         }
-        let outcome = send(client.post(url.reveal()).json(body), &self.access).await;
-        outcome
-            .map(|answer| hide(&answer, &hidden))
-            .map_err(|failure| Failure { text: hide(&failure.text, &hidden), ..failure })
+        send(client.post(url.reveal()).json(body), &self.access, &hidden).await
     }
 }

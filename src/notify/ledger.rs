@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::alert::Alert;
+use super::alert::{Alert, fingerprint};
 use super::level::{Case, Level};
 use super::nflog::Record;
 use super::pause::Pause;
@@ -234,7 +234,7 @@ impl Ledger {
             Step::End(key, at) => {
                 let told = self.told.get(&key)?;
                 let case = at.and_then(|at| level.cases.get(at));
-                Some(case.map_or_else(|| told.ended(level.at), |case| of_case(case, case.severity)))
+                Some(case.map_or_else(|| told.message.ended(level.at), |case| of_case(case, case.severity)))
             }
         }
     }
@@ -320,19 +320,25 @@ impl Ledger {
     }
 }
 
-impl Told {
-    /// Its end, where the level does not say it.
-    fn ended(&self, now: Timestamp) -> Message {
-        let mut message = Message::clone(&self.message);
+impl Message {
+    /// The firing of one alert.
+    pub fn of_alert(alert: &Alert, severity: Severity) -> Self {
+        let identity = alert.labels.without(|name| name == "severity");
+        let (key, alerts) = (fingerprint(&identity), vec![alert.clone()]);
+        Self { key, identity, severity, resolved: false, alerts }
+    }
+
+    /// Its end at `now`.
+    #[must_use]
+    pub fn ended(&self, now: Timestamp) -> Self {
+        let mut message = self.clone();
         message.resolved = true;
         for alert in message.alerts.iter_mut().filter(|alert| !alert.resolved) {
             (alert.resolved, alert.ends_at) = (true, now.max(alert.starts_at));
         }
         message
     }
-}
 
-impl Message {
     /// When the incident began.
     pub fn started_at(&self) -> Timestamp {
         self.alerts.iter().map(|alert| alert.starts_at).min().unwrap_or_default()

@@ -173,17 +173,21 @@ impl Level {
 
     /// The same for a queue; written once, however many queues it lies in.
     pub fn posted(&self, case: &Case, step: &Step) -> Arc<Posted> {
-        let write = || {
-            let alert = self.alert(case, step);
-            Arc::new(Posted {
-                key: step.key,
-                starts_at: case.started_at,
-                resolved: step.ended_at.is_some(),
-                // Text and times always can be written.
-                json: serde_json::to_string(&alert).unwrap_or_default(),
-            })
-        };
+        let write = || Arc::new(Posted { starts_at: case.started_at, ..Posted::of(&self.alert(case, step)) });
         Arc::clone(step.posted.get_or_init(write))
+    }
+}
+
+impl Posted {
+    /// `alert`, written.
+    pub fn of(alert: &Alert) -> Self {
+        Self {
+            key: fingerprint(&alert.labels),
+            starts_at: alert.starts_at,
+            resolved: alert.resolved,
+            // Text and times always can be written.
+            json: serde_json::to_string(alert).unwrap_or_default(),
+        }
     }
 }
 
@@ -271,6 +275,31 @@ impl Case {
 }
 
 impl Identity {
+    /// An alert to try the way with; `None` where it is relabelled away.
+    pub fn test_alert(&self, host: &str, severity: Severity, now: Timestamp) -> Option<Alert> {
+        let own = [
+            ("alertname", NAME),
+            ("metric_name", "test"),
+            ("severity", severity.name()),
+            ("instance", host),
+            ("job", "dwcp-anomaly"),
+            ("test", "true"),
+        ];
+        let labels = relabel(&self.rules, Labels::new(self.external_labels.iter().chain(own)))?;
+        let annotations = [
+            ("summary", format!("test alert of the sidecar on {host}")),
+            ("description", "Somebody tries whether alerts arrive. Nothing is wrong.".to_owned()),
+        ];
+        Some(Alert {
+            labels,
+            annotations: annotations.into_iter().map(|(name, text)| (name.to_owned(), text)).collect(),
+            starts_at: now,
+            ends_at: now + self.heartbeat,
+            generator_url: format!("{}/", self.external_url),
+            resolved: false,
+        })
+    }
+
     /// The labels of an incident's alert and their fingerprint; `None` where they are relabelled away.
     fn label(&self, incident: &Incident, severity: Severity, node_scope: bool) -> Option<(u64, Labels)> {
         let of_target = incident.target.iter().filter(|(name, _)| !(node_scope && POD_LABELS.contains(name)));

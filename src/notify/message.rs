@@ -53,7 +53,7 @@ impl Wording {
     /// The key and what is wrong with its template.
     pub fn new(title: &str, text: &str) -> Result<Self, (&'static str, String)> {
         let mut templates = Environment::new();
-        // An endless loop in a template ends.
+        // A template that includes itself ends.
         templates.set_recursion_limit(64);
         for (name, own, theirs) in [("message_title", TITLE, title), ("message_text", TEXT, text)] {
             let template = if theirs.is_empty() { own } else { theirs };
@@ -99,7 +99,7 @@ fn context(message: &Message) -> BTreeMap<String, Value> {
         ("ends_at", Value::from(ended)),
         ("duration", Value::from(Span::seconds(whole_seconds).to_string())),
         ("link", Value::from(alert.generator_url.as_str())),
-        ("labels", labels.collect::<Value>()),
+        ("labels", Value::from(labels.collect::<BTreeMap<String, Value>>())),
     ] {
         context.insert(name.to_owned(), value);
     }

@@ -200,3 +200,65 @@ impl State {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::notify::message::tests::message;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_millis(seconds * 1000)
+    }
+
+    fn keys(log: &Log) -> Vec<(String, bool)> {
+        let mut keys: Vec<(String, bool)> = log
+            .records()
+            .into_iter()
+            .map(|record| (record.place.clone(), record.message().is_some()))
+            .collect();
+        keys.sort();
+        keys
+    }
+
+    #[test]
+    fn what_was_told_is_known_after_a_crash_but_for_a_line_that_was_cut_off() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().display().to_string();
+        let message = message(Severity::Critical, None);
+        let log = Log::open(&path, at(0)).unwrap();
+        log.append(&[Record::firing("slack", &message, at(100), at(130))]).unwrap();
+        log.append(&[Record::firing("email", &message, at(100), at(130))]).unwrap();
+        log.append(&[Record::ended("email", message.key, Severity::Critical, at(130), at(150))]).unwrap();
+        // Killed: nothing more is written, and the last line only half.
+        let file = directory.path().join("notifications.jsonl");
+        let mut text = std::fs::read_to_string(&file).unwrap();
+        text.push_str("{\"place\":\"pagerd");
+        std::fs::write(&file, text).unwrap();
+        let log = Log::open(&path, at(200)).unwrap();
+        assert_eq!(keys(&log), [("email".to_owned(), false), ("slack".to_owned(), true)]);
+        let told = log.records().into_iter().find_map(|record| record.message()).unwrap();
+        assert_eq!(*told, message);
+        assert_eq!(keys(&Log::open(&path, at(150 + 86_401)).unwrap()), [("slack".to_owned(), true)]);
+    }
+
+    #[test]
+    fn the_file_is_written_anew_before_it_grows_without_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = Log::open(&directory.path().display().to_string(), at(0)).unwrap();
+        let record = Record::ended("slack", 1, Severity::Warning, at(1), at(2));
+        for _ in 0..30 {
+            log.append(&vec![record.clone(); 100]).unwrap();
+        }
+        let lines =
+            std::fs::read_to_string(directory.path().join("notifications.jsonl")).unwrap().lines().count();
+        assert!(lines <= SLACK + 204, "{lines}");
+    }
+
+    #[test]
+    fn without_a_directory_it_is_kept_in_memory_and_a_bad_one_is_said() {
+        let log = Log::open("", at(0)).unwrap();
+        log.append(&[Record::firing("slack", &message(Severity::Critical, None), at(100), at(130))]).unwrap();
+        assert_eq!(keys(&log.clone()), [("slack".to_owned(), true)]);
+        assert!(Log::open("/proc/none", at(0)).unwrap_err().starts_with("/proc/none"));
+    }
+}

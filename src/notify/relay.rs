@@ -1,16 +1,21 @@
 //! Alerts that other sidecars hand in, to be told as our own are: so that in a fleet only a few need secrets.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use serde::Deserialize;
 use tokio::sync::watch;
 
-use super::alert::{Alert, fingerprint};
+use super::alert::{Alert, fingerprint, time};
 use super::level::RESOLVED_FOR;
-use crate::series::Timestamp;
+use super::relabel::is_label_name;
+use crate::series::{Labels, Timestamp};
 
 /// Held at most; of more the newest are refused.
 const MOST: usize = 10_000;
+/// An alert without an end is good for so long.
+const RESOLVE_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// What was handed in; cheap to clone.
 #[derive(Clone, Debug)]
@@ -25,16 +30,74 @@ impl Default for Relay {
     }
 }
 
+/// An alert as others post it: times may be left out.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct HandedIn {
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+    #[serde(default)]
+    starts_at: Option<String>,
+    #[serde(default)]
+    ends_at: Option<String>,
+    #[serde(default, rename = "generatorURL")]
+    generator_url: String,
+}
+
+impl HandedIn {
+    fn alert(self, now: Timestamp) -> Result<Alert, String> {
+        let read = |text: Option<String>| match text {
+            Some(text) => time(&text).map(Some).ok_or_else(|| format!("{text:?} is no time of RFC 3339")),
+            None => Ok(None),
+        };
+        // Go's zero time is none.
+        let given = |at: &Timestamp| at.millis() > 0;
+        let (starts_at, ends_at) = (read(self.starts_at)?.filter(given), read(self.ends_at)?.filter(given));
+        let starts_at = starts_at.unwrap_or_else(|| ends_at.map_or(now, |ends| ends.min(now)));
+        let ends_at = ends_at.unwrap_or(now + RESOLVE_TIMEOUT);
+        if ends_at < starts_at {
+            return Err("start time must be before end time".to_owned());
+        }
+        if let Some(name) = self.labels.keys().find(|name| !is_label_name(name)) {
+            return Err(format!("invalid label set: invalid name {name:?}"));
+        }
+        let labels = Labels::new(self.labels);
+        if labels.is_empty() {
+            return Err("at least one label pair required".to_owned());
+        }
+        let (annotations, generator_url) = (self.annotations, self.generator_url);
+        Ok(Alert { labels, annotations, starts_at, ends_at, generator_url, resolved: ends_at <= now })
+    }
+}
+
 impl Relay {
+    /// Takes in the body of a `POST /api/v2/alerts`. As with Alertmanager, what is sound in it is taken, whatever else is
+    /// not.
+    ///
+    /// # Errors
+    /// What is wrong, or that there is no place.
+    pub fn hand_in(&self, body: &[u8], now: Timestamp) -> Result<(), String> {
+        let posted: Vec<HandedIn> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+        let mut wrong = Vec::new();
+        let read = posted.into_iter().map(|posted| posted.alert(now));
+        let sound: Vec<Alert> =
+            read.filter_map(|read| read.map_err(|error| wrong.push(error)).ok()).collect();
+        let refused = self.take(sound);
+        if refused > 0 {
+            wrong.push(format!("no place for {refused} alerts: {MOST} are held"));
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
+    }
+
     /// Takes `alerts` in; of each label set the last word counts. Returns how many there was no place for.
-    pub fn take(&self, alerts: Vec<Alert>, now: Timestamp) -> usize {
+    pub fn take(&self, alerts: Vec<Alert>) -> usize {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let mut refused = 0;
-        for mut alert in alerts {
+        for alert in alerts {
             let key = fingerprint(&alert.labels);
             let is_known = held.contains_key(&key);
-            let ends = alert.ends_at;
-            alert.resolved = ends <= now;
             if is_known || held.len() < MOST {
                 held.insert(key, Arc::new(alert));
             } else {
@@ -85,7 +148,7 @@ mod tests {
     fn the_last_word_counts_and_what_is_said_no_more_ends() {
         let at = |seconds: i64| Timestamp::from_millis(seconds * 1000);
         let relay = Relay::default();
-        assert_eq!(relay.take(vec![alert("a", 100), alert("b", 50), alert("a", 200)], at(10)), 0);
+        assert_eq!(relay.take(vec![alert("a", 100), alert("b", 50), alert("a", 200)]), 0);
         let told = |now| {
             let mut told: Vec<(String, bool)> = relay
                 .alerts(at(now))
@@ -101,10 +164,35 @@ mod tests {
     }
 
     #[test]
+    fn what_alertmanager_takes_is_taken_and_what_it_refuses_refused() {
+        let now = Timestamp::from_millis(1_700_000_000_000);
+        for (body, problem) in [
+            (r#"[{"labels": {"a": "b"}, "startsAt": "2023-11-14T22:00:00.000Z"}]"#, ""),
+            (
+                r#"[{"labels": {"a": "b"}, "startsAt": "0001-01-01T00:00:00.000Z", "endsAt": "0001-01-01T00:00:00.000Z"}]"#,
+                "",
+            ),
+            ("[]", ""),
+            (r#"[{"labels": {}}]"#, "at least one label pair required"),
+            (r#"[{"labels": {"a": ""}}]"#, "at least one label pair required"),
+            (r#"[{"labels": {"1bad": "x"}}]"#, "invalid name"),
+            (
+                r#"[{"labels": {"a": "b"}, "startsAt": "2023-11-14T22:00:00Z", "endsAt": "2023-11-14T21:00:00Z"}]"#,
+                "start time must be before end time",
+            ),
+            (r#"{"labels": {}}"#, "expected a sequence"),
+        ] {
+            let answer = Relay::default().hand_in(body.as_bytes(), now);
+            assert!(answer.err().unwrap_or_default().contains(problem), "{body}");
+            assert_eq!(Relay::default().hand_in(body.as_bytes(), now).is_ok(), problem.is_empty(), "{body}");
+        }
+    }
+
+    #[test]
     fn only_so_many_are_held() {
         let relay = Relay::default();
         let many = (0..MOST + 5).map(|n| alert(&n.to_string(), 100)).collect();
-        assert_eq!(relay.take(many, Timestamp::from_millis(1)), 5);
-        assert_eq!(relay.take(vec![alert("1", 200)], Timestamp::from_millis(1)), 0, "known ones are heard");
+        assert_eq!(relay.take(many), 5);
+        assert_eq!(relay.take(vec![alert("1", 200)]), 0, "known ones are heard");
     }
 }

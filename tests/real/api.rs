@@ -132,7 +132,7 @@ fn an_incident_is_explained_and_its_window_handed_out() {
     let (root, picture) = (Path::new(env!("CARGO_MANIFEST_DIR")), storage.path().join("level.png"));
     let plotted = Command::new(root.join("target/clients/bin/python"))
         .arg(root.join("examples/plot_window.py"))
-        .args([sidecar.url().as_str(), "level", picture.to_str().unwrap()])
+        .args(["--url", &sidecar.url(), "--metric", "level", "--output", picture.to_str().unwrap()])
         .output()
         .expect("target/clients; tests/all installs it");
     assert!(plotted.status.success(), "{}", String::from_utf8_lossy(&plotted.stderr));

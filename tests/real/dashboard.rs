@@ -125,7 +125,7 @@ fn the_dashboard_is_what_its_script_writes() {
 
 #[test]
 fn nothing_in_the_dashboard_is_unknown_to_grafanas_own_schema() {
-    let python = path("target/python/bin/python");
+    let python = path("target/clients/bin/python");
     let (status, said) = tool(&python, &[&path("tests/real/dashboard_schema.py"), &path(FILE)], "");
     assert_eq!(status, 0, "{said}");
 }

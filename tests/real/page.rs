@@ -178,6 +178,9 @@ fn at_hand(command: &str) -> String {
         .replace("systemctl enable --now", "systemctl --root=$PWD/root enable")
 }
 
+/// Where Python is that has what an example needs; tests/all makes it.
+const CLIENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/clients/bin");
+
 #[test]
 fn the_commands_of_the_readme_do_what_it_says() {
     let readme = include_str!("../../README.md");
@@ -192,15 +195,19 @@ fn the_commands_of_the_readme_do_what_it_says() {
     std::fs::write(directory.path().join("recording.csv"), format!("timestamp,load\n{recording}")).unwrap();
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_dwcp-anomaly"), directory.path().join("dwcp-anomaly"))
         .unwrap();
-    for name in ["rules", "tests", "configs"] {
+    for name in ["rules", "tests", "configs", "examples"] {
         let there = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
         std::os::unix::fs::symlink(there, directory.path().join(name)).unwrap();
     }
-    let path = format!("{}:{}", directory.path().display(), std::env::var("PATH").unwrap());
+    let path = [directory.path().to_str().unwrap(), CLIENTS, &std::env::var("PATH").unwrap()].join(":");
     let _exporter = node_exporter_at(9100);
     for command in readme_commands() {
         // The second command is the one that runs this test; the first builds what is tested here.
         if command == "bash tests/all" {
+            continue;
+        }
+        // Of the library, which has a test of its own.
+        if command.contains("--example") {
             continue;
         }
         let command = at_hand(&command.replace("cargo run --release --", "dwcp-anomaly"));
@@ -209,7 +216,24 @@ fn the_commands_of_the_readme_do_what_it_says() {
             shell.args(["-c", command]).current_dir(directory.path()).env("PATH", &path);
             shell
         };
+        let begin = |command: &str| {
+            let child =
+                shell(&format!("exec {command}")).stderr(std::process::Stdio::null()).spawn().unwrap();
+            wait_for(&format!("readiness of {command}"), Duration::from_secs(15), || {
+                crate::servers::get("http://127.0.0.1:10091/-/ready").is_some()
+            });
+            wait_for(&format!("a signal of {command}"), Duration::from_secs(30), || {
+                let page = crate::servers::get("http://127.0.0.1:10091/metrics").unwrap_or_default();
+                value(&page, "dwcp_signal_value", &["memory_usage"]).is_some()
+            });
+            child
+        };
+        let end = |mut child: std::process::Child| {
+            let asked = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+            assert!(asked.success() && child.wait().unwrap().success(), "{command} does not end well");
+        };
         if !command.starts_with("dwcp-anomaly run") {
+            let asked = command.starts_with("python3 ").then(|| begin("dwcp-anomaly run"));
             let output = shell(&command).output().unwrap();
             assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
             let is_quiet = command.starts_with("install ");
@@ -217,18 +241,9 @@ fn the_commands_of_the_readme_do_what_it_says() {
                 is_quiet || !output.stdout.is_empty() || !output.stderr.is_empty(),
                 "{command} says nothing"
             );
+            asked.into_iter().for_each(end);
             continue;
         }
-        let mut child =
-            shell(&format!("exec {command}")).stderr(std::process::Stdio::null()).spawn().unwrap();
-        wait_for(&format!("readiness of {command}"), Duration::from_secs(15), || {
-            crate::servers::get("http://127.0.0.1:10091/-/ready").is_some()
-        });
-        wait_for(&format!("a signal of {command}"), Duration::from_secs(30), || {
-            let page = crate::servers::get("http://127.0.0.1:10091/metrics").unwrap_or_default();
-            value(&page, "dwcp_signal_value", &["memory_usage"]).is_some()
-        });
-        assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
-        assert!(child.wait().unwrap().success(), "{command} does not end well");
+        end(begin(&command));
     }
 }

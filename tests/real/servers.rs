@@ -186,6 +186,40 @@ pub fn alertmanager_at(port: u16) -> Server {
     start("prometheus-alertmanager", "prometheus-alertmanager", &arguments, directory, port).ready("/-/ready")
 }
 
+/// An Alertmanager that answers over TLS only, below /am.
+pub fn alertmanager_with_tls(certificate: &str, key: &str) -> Server {
+    let (port, directory) = (free_port(), directory());
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    std::fs::write(path("alertmanager.yml"), "route: {receiver: none}\nreceivers: [{name: none}]\n").unwrap();
+    std::fs::write(
+        path("web.yml"),
+        format!("tls_server_config: {{cert_file: '{certificate}', key_file: '{key}'}}\n"),
+    )
+    .unwrap();
+    let arguments = [
+        format!("--config.file={}", path("alertmanager.yml")),
+        format!("--storage.path={}", directory.path().display()),
+        "--cluster.listen-address=".to_owned(),
+        format!("--web.listen-address=127.0.0.1:{port}"),
+        format!("--web.config.file={}", path("web.yml")),
+        "--web.route-prefix=/am".to_owned(),
+    ];
+    start("prometheus-alertmanager", "prometheus-alertmanager", &arguments, directory, port)
+}
+
+/// A mail server that asks for a login; `mode` is starttls or implicit. Its log has each message as a line of JSON.
+pub fn mail_server(mode: &str, certificate: &str, key: &str) -> Server {
+    let (port, directory) = (free_port(), directory());
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/smtp.py");
+    let arguments = [script, &port.to_string(), mode, certificate, key].map(str::to_owned);
+    let server = start("/usr/bin/python3", "python3-aiosmtpd", &arguments, directory, port);
+    let log = server.directory.path().join("log");
+    wait_for("mail server", Duration::from_secs(20), || {
+        std::fs::read_to_string(&log).unwrap_or_default().contains("ready")
+    });
+    server
+}
+
 fn sidecar_arguments(directory: &std::path::Path, port: u16) -> [String; 4] {
     [
         "run".to_owned(),
@@ -202,12 +236,28 @@ pub fn sidecar(config: &str) -> Server {
 
 /// The same with further flags; it may not be ready yet.
 pub fn sidecar_with(config: &str, flags: &[String]) -> Server {
+    sidecar_where(config, flags, None)
+}
+
+/// The same within a control group.
+pub fn sidecar_in(config: &str, group: &std::path::Path) -> Server {
+    sidecar_where(config, &[], Some(group)).ready("/-/ready")
+}
+
+fn sidecar_where(config: &str, flags: &[String], group: Option<&std::path::Path>) -> Server {
     let (port, directory) = (free_port(), directory());
     let file = directory.path().join("config.yaml");
     std::fs::write(&file, config).unwrap();
     let mut arguments = sidecar_arguments(directory.path(), port).to_vec();
     arguments.extend_from_slice(flags);
-    start(env!("CARGO_BIN_EXE_dwcp-anomaly"), "nothing: build it", &arguments, directory, port)
+    let program = env!("CARGO_BIN_EXE_dwcp-anomaly");
+    let Some(group) = group else {
+        return start(program, "nothing: build it", &arguments, directory, port);
+    };
+    // It joins before it begins.
+    let join = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", group.display());
+    let within = ["-c".to_owned(), join, "sh".to_owned(), program.to_owned()];
+    start("sh", "dash", &[&within[..], &arguments].concat(), directory, port)
 }
 
 /// Load on this machine until it is dropped.

@@ -32,6 +32,7 @@ pub struct Watched {
 fn after_a_fault_every_rule_and_every_panel_has_data() {
     let watched = watch();
     rules::no_rule_is_empty(&watched);
+    rules::every_alert_has_a_runbook(&watched);
     rules::the_incident_is_told_with_its_figures_and_its_runbook(&watched);
     dashboard::every_query_has_data(&watched);
 }

@@ -220,7 +220,7 @@ mod tests {
         let mut material = next(None, "", &hosts(), NOW).unwrap_or_else(|error| panic!("{error}"));
         let mut published = material.bundle.clone();
         let (mut authorities, mut certificates, mut rotations) = (1, 1, 0);
-        for hour in 0..(3 * 365 * 24) {
+        for hour in (0..3 * 365 * 24).step_by(6) {
             let now = NOW + hour * 3600;
             let after = step(&material, &published, now);
             assert!(is_accepted(&published, &after.certificate, now), "hour {hour}, before the publication");

@@ -8,7 +8,7 @@ use yaml_rust2::Event;
 use yaml_rust2::parser::{Parser, Tag};
 use yaml_rust2::scanner::{Marker, TScalarStyle};
 
-/// Nodes of a document once its aliases are written out; more are an attack.
+/// Nodes of a document once its aliases are written out, each counted again for what it is in; more are an attack.
 const MOST: usize = 1_000_000;
 /// Depth of a document.
 const DEPTH: usize = 128;
@@ -219,7 +219,7 @@ impl Reader {
     fn put(&mut self, node: Node, anchor: usize, mark: &Marker) {
         // What is put was counted when its parts were, but for an alias.
         self.size += if matches!(node, Node::Scalar { .. }) { 1 } else { node.size() };
-        if self.size > MOST * 4 {
+        if self.size > MOST {
             self.fail(mark, "is too large once its aliases are written out");
             return;
         }

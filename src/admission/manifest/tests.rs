@@ -85,6 +85,15 @@ fn documents_without_a_sidecar_stay_letter_by_letter() {
 }
 
 #[test]
+fn a_marker_with_a_comment_or_a_value_behind_it_still_parts_documents() {
+    let pod = "{apiVersion: v1, kind: Pod, metadata: {labels: {dwcp.io/inject: 'true'}}, spec: {containers: [{name: a}]}}\n";
+    let out = done(&format!("a: b\n--- # two\n{pod}--- {pod}"));
+    assert_eq!(out.injected, 2);
+    assert_eq!(read(&out.text).len(), 3);
+    assert!(out.text.starts_with("a: b\n--- # two\napiVersion: v1\n"), "{}", out.text);
+}
+
+#[test]
 fn every_kind_of_workload_is_injected_in_its_template() {
     let template = "{metadata: {labels: {dwcp.io/inject: 'true'}, annotations: {dwcp.io/port: '1'}}, spec: {containers: [{name: a, image: a}]}}";
     for kind in ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"] {

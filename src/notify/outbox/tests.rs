@@ -138,3 +138,79 @@ fn a_step_of_the_clock_neither_hastens_nor_delays() {
     outbox.take(&fires(5 - 3600 + 60));
     assert_eq!(outbox.len(), 1);
 }
+
+/// Prometheus' alert-generator specification 1.0, as far as it is about a sender: each rule, and what shows it.
+#[test]
+fn each_rule_of_the_alert_generator_specification_holds() {
+    let firing = |severity, now| level(vec![incident("a", &[(severity, 100)], None)], now);
+    let resolved = |now| level(vec![incident("a", &[(Severity::Warning, 100)], Some(200))], now);
+    let json = |level: &Level| -> Vec<serde_json::Value> {
+        let steps = level.cases.iter().flat_map(|case| case.steps.iter().map(move |step| (case, step)));
+        steps.map(|(case, step)| serde_json::from_str(&level.posted(case, step).json).unwrap()).collect()
+    };
+    let fires = &json(&firing(Severity::Warning, 130))[0];
+    let ends = &json(&resolved(230))[0];
+    let told = |levels: &[Level]| -> Vec<usize> {
+        let mut outbox = Outbox::new(PACE, at(0));
+        let mut tell = |level: &Level| {
+            outbox.take(level);
+            let batch = outbox.next_batch(level.at).unwrap_or_default();
+            outbox.answered(&Ok(()), level.at);
+            batch.len()
+        };
+        levels.iter().map(&mut tell).collect()
+    };
+    let warning = |now| firing(Severity::Warning, now);
+    let again = level(
+        vec![
+            incident("a", &[(Severity::Warning, 230)], None),
+            incident("a", &[(Severity::Warning, 100)], Some(200)),
+        ],
+        290,
+    );
+    for (rule, holds) in [
+        ("labels MUST be present", fires["labels"]["alertname"] == "DwcpAnomaly"),
+        ("annotations MUST be present if the alert has any", fires["annotations"]["value"] == "97.1"),
+        ("startsAt is when it fired, for firing alerts", fires["startsAt"] == "1970-01-01T00:01:40.000Z"),
+        ("startsAt is when it fired, for inactive alerts", ends["startsAt"] == "1970-01-01T00:01:40.000Z"),
+        (
+            "endsAt is four times the larger of interval and ResendDelay ahead",
+            fires["endsAt"] == "1970-01-01T00:06:10.000Z",
+        ),
+        ("endsAt is ResolvedAt, for inactive alerts", ends["endsAt"] == "1970-01-01T00:03:20.000Z"),
+        ("times are RFC 3339 with milliseconds", fires["startsAt"].as_str().is_some_and(|at| at.len() == 24)),
+        (
+            "generatorURL SHOULD lead to the source",
+            fires["generatorURL"].as_str().is_some_and(|url| url.contains("metric=cpu_usage")),
+        ),
+        ("only firing and inactive alerts are sent", json(&firing(Severity::Info, 130)).is_empty()),
+        ("a firing alert is sent when it first fires", told(&[warning(130)]) == [1]),
+        (
+            "a firing alert is not sent again before ResendDelay",
+            told(&[warning(130), warning(189)]) == [1, 0],
+        ),
+        (
+            "a firing alert is sent again after ResendDelay",
+            told(&[warning(130), warning(190), warning(250)]) == [1, 1, 1],
+        ),
+        ("an inactive alert is sent when it first is", told(&[warning(199), resolved(200)]) == [1, 1]),
+        (
+            "an inactive alert is sent again after ResendDelay",
+            told(&[warning(199), resolved(200), resolved(259), resolved(260)]) == [1, 1, 0, 1],
+        ),
+        (
+            "an inactive alert is sent for 15 minutes",
+            told(&[warning(199), resolved(1100), resolved(1161)]) == [1, 1, 0],
+        ),
+        (
+            "an inactive alert is not sent once a new one has its labels",
+            json(&again).len() == 1 && json(&again)[0]["startsAt"] == "1970-01-01T00:03:50.000Z",
+        ),
+        (
+            "ResendDelay is configurable and 1 minute by default",
+            crate::notify::config::Config::default().resend_delay.0 == PACE.resend,
+        ),
+    ] {
+        assert!(holds, "{rule}");
+    }
+}

@@ -19,7 +19,7 @@ macro_rules! texts {
 }
 
 /// By signal or alert.
-const TEXTS: [(&str, &str); 22] = texts![
+const TEXTS: [(&str, &str); 23] = texts![
     "bandwidth",
     "latency",
     "packet_loss",
@@ -41,6 +41,7 @@ const TEXTS: [(&str, &str); 22] = texts![
     "DwcpSidecarDown",
     "DwcpSignalDrift",
     "DwcpSignalOutsideBand",
+    "DwcpStateNotKept",
     "DwcpTargetDown",
 ];
 /// Of a signal that only the configuration knows.

@@ -1,0 +1,16 @@
+//! `POST /api/v2/alerts`: another sidecar hands its alerts in.
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+
+use super::Shared;
+
+/// Takes alerts in; who may do so the guard has asked already. Answers as Alertmanager does.
+pub(super) async fn hand_in(State(shared): State<Shared>, body: Bytes) -> Response {
+    match (shared.relay)(&body) {
+        Ok(()) => StatusCode::OK.into_response(),
+        Err(problem) => (StatusCode::BAD_REQUEST, problem).into_response(),
+    }
+}
