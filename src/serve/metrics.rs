@@ -3,7 +3,7 @@
 //! Our own come from prometheus-client, which writes OpenMetrics only; for the text format 0.0.4 its lines are turned.
 //! No data means that a series is absent, never its last value.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
@@ -13,11 +13,14 @@ use axum::response::{IntoResponse, Response};
 
 use super::Shared;
 use crate::detect::verdict::{Detector, Severity};
-use crate::engine::snapshot::{DetectorStatus, MetricSnapshot, Snapshot, TargetSnapshot};
+use crate::engine::snapshot::{DetectorStatus, IncidentKey, MetricSnapshot, Snapshot, TargetSnapshot};
 use crate::series::Labels;
 
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Bytes that the series of one metric take, about.
+const A_METRIC: usize = 2 << 10;
 
 /// How the page is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +66,8 @@ fn negotiate(accept: &str) -> Format {
 
 /// The whole page; `own` is in OpenMetrics without its last line.
 pub fn page(snapshot: &Snapshot, own: &str, format: Format) -> String {
-    let mut page = Page { text: String::with_capacity(16 << 10), format };
+    let metrics: usize = snapshot.targets.iter().map(|target| target.metrics.len()).sum();
+    let mut page = Page { text: String::with_capacity((16 << 10) + metrics * A_METRIC), format };
     targets(&mut page, snapshot);
     detectors(&mut page, snapshot);
     signals(&mut page, snapshot);
@@ -315,23 +319,27 @@ fn incidents(page: &mut Page, snapshot: &Snapshot) {
     }
 }
 
-/// Incidents by target, metric, severity and model.
-type Counts<'a> = BTreeMap<(&'a Labels, &'a Labels, Severity, &'static str), u64>;
+/// What a count is of: target, metric, severity and model.
+type Counted<'a> = (&'a Labels, &'a Labels, Severity, &'static str);
 
 /// The ensemble's counts begin at 0, so that `increase()` sees the first incident; the detectors' when they first vote.
-fn counts(snapshot: &Snapshot) -> Counts<'_> {
-    let mut counts = Counts::new();
+fn counts(snapshot: &Snapshot) -> Vec<(Counted<'_>, u64)> {
+    let name = |key: &IncidentKey| key.detector.map_or("ensemble", Detector::name);
+    let opened = snapshot.opened.iter();
+    let mut opened: HashMap<Counted<'_>, u64> =
+        opened.map(|(key, count)| ((&key.target, &key.metric, key.severity, name(key)), *count)).collect();
+    let mut counts = Vec::new();
     for target in &snapshot.targets {
         for metric in &target.metrics {
             for severity in Severity::ALL {
-                counts.insert((&target.labels, &metric.labels, severity, "ensemble"), 0);
+                let counted = (&target.labels, &metric.labels, severity, "ensemble");
+                counts.push((counted, opened.remove(&counted).unwrap_or(0)));
             }
         }
     }
-    for (key, count) in snapshot.opened.iter() {
-        let model = key.detector.map_or("ensemble", Detector::name);
-        counts.insert((&key.target, &key.metric, key.severity, model), *count);
-    }
+    let mut others: Vec<_> = opened.into_iter().collect();
+    others.sort();
+    counts.extend(others);
     counts
 }
 

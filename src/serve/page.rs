@@ -3,6 +3,7 @@
 //! It is whole as it is served; `page.js` keeps it current by what [`super::live`] pushes.
 
 mod chart;
+mod incidents;
 pub(super) mod parts;
 mod runbook;
 mod signals;

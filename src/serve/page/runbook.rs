@@ -113,4 +113,18 @@ mod tests {
             assert!(TEXTS.iter().any(|(name, _)| *name == signal.name), "{}", signal.name);
         }
     }
+
+    #[test]
+    fn every_alert_of_the_shipped_rules_has_its_own() {
+        let rules = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("rules");
+        let mut alerts = 0;
+        for file in std::fs::read_dir(rules).unwrap() {
+            let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+            for alert in text.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
+                assert!(TEXTS.iter().any(|(name, _)| *name == alert), "{alert}");
+                alerts += 1;
+            }
+        }
+        assert!(alerts > 5);
+    }
 }
