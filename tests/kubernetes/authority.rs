@@ -159,7 +159,7 @@ impl ApiServer {
             .iter()
             .map(|webhook| webhook["clientConfig"]["caBundle"].as_str().unwrap_or_default().to_owned())
             .collect();
-        let [one] = all.into_iter().collect::<Vec<_>>().try_into().ok()?;
+        let [one]: [String; 1] = all.into_iter().collect::<Vec<_>>().try_into().ok()?;
         String::from_utf8(STANDARD.decode(one).ok()?).ok().filter(|bundle| !bundle.is_empty())
     }
 }
