@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use dwcp_anomaly::embed::{AlertManager, Detector, Pipeline, Timestamp, load};
 
-/// Read where no file is named.
+/// Every key at its default.
 pub const DEFAULT: &str = "configs/monitoring/anomaly-detection.yaml";
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -62,6 +62,11 @@ impl Guard {
         self.within == SETTLED
     }
 
+    /// For so long nobody looked: a level has not been held for that.
+    pub fn skip(&mut self, gap: Duration) {
+        self.held_since = self.held_since.map(|since| since + gap);
+    }
+
     /// A baseline that rests on less than `adapt_after` of normal data gives way to a level held as long as that.
     fn patience(&self, since: Timestamp, adapt_after: Duration) -> Duration {
         let age = self.normal_since.map_or(Duration::ZERO, |normal| since.since(normal));
@@ -117,6 +122,16 @@ mod tests {
     fn a_level_is_the_new_normal_once_held_as_long_as_the_old_one_rests_on() {
         assert_eq!(adapts_at(3600, 100_000), Some(7200));
         assert_eq!(adapts_at(86_400, 200_000), Some(86_400 + 6 * 3600));
+    }
+
+    #[test]
+    fn a_level_was_not_held_while_nobody_looked() {
+        let mut guard = Guard::default();
+        guard.decide(at(0), false, SIX_HOURS);
+        guard.decide(at(10), true, SIX_HOURS);
+        guard.skip(Duration::from_hours(1));
+        assert_eq!(guard.decide(at(3630), true, SIX_HOURS), Learning::Withhold);
+        assert!(matches!(guard.decide(at(4300), true, SIX_HOURS), Learning::Adapt { .. }));
     }
 
     #[test]

@@ -365,6 +365,12 @@ impl Panel {
         self.budget.pass_over();
     }
 
+    /// Time went on for so long without anybody looking.
+    pub fn skip(&mut self, gap: Duration) {
+        self.gap();
+        self.watched.iter_mut().for_each(|watched| watched.guard.skip(gap));
+    }
+
     /// Gives up the means that seasons are found in; those found stay.
     pub fn shed_tiers(&mut self) {
         self.memory.shed_tiers();

@@ -139,10 +139,11 @@ impl Target {
         while let Some((_, model)) = self.models.pop_front_if(|(due, _)| *due <= self.checks) {
             self.panel.install(model);
         }
-        self.after_gap = self.last_tick.is_some_and(|last| at.since(last) > setup.interval * GAP);
+        let passed = self.last_tick.map_or(Duration::ZERO, |last| at.since(last));
+        self.after_gap = passed > setup.interval * GAP;
         self.last_tick = Some(at);
         if self.after_gap {
-            self.panel.gap();
+            self.panel.skip(passed);
             self.slots.iter_mut().for_each(|slot| slot.machine.gap(at));
         }
         self.read(at, setup);

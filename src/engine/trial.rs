@@ -28,6 +28,7 @@ pub struct Trial {
     guards: Vec<Guard>,
     learning: Vec<Learning>,
     nobody: Labels,
+    last: Option<Timestamp>,
 }
 
 impl Trial {
@@ -43,6 +44,7 @@ impl Trial {
             guards: Vec::new(),
             learning: Vec::new(),
             nobody: Labels::empty(),
+            last: None,
         }
     }
 
@@ -55,7 +57,11 @@ impl Trial {
     pub fn step(&mut self, at: Timestamp, judgement: &Judgement<'_>) {
         self.machines.resize_with(judgement.values.len(), Machine::default);
         self.guards.resize_with(judgement.values.len(), Guard::default);
-        if !judgement.after_gap {
+        let passed = self.last.replace(at).map_or(Duration::ZERO, |last| at.since(last));
+        if judgement.after_gap {
+            self.machines.iter_mut().for_each(|machine| machine.gap(at));
+            self.guards.iter_mut().for_each(|guard| guard.skip(passed));
+        } else {
             self.move_incidents(at, judgement);
         }
         self.learn(at, judgement);

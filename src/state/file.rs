@@ -117,7 +117,11 @@ mod tests {
         let mut file = Sections::new(7);
         file.add(&sections[0]);
         file.add(&sections[1]);
-        file.write(|bytes| Ok::<(), ()>(bytes.extend_from_slice(&sections[2]))).unwrap();
+        let third = |bytes: &mut Vec<u8>| {
+            bytes.extend_from_slice(&sections[2]);
+            Ok::<(), ()>(())
+        };
+        file.write(third).unwrap();
         let sound = file.finish();
         let (sequence, read) = decode(&sound).unwrap();
         assert_eq!((sequence, read), (7, sections.iter().map(Vec::as_slice).collect()));
