@@ -147,7 +147,7 @@ fn the_configurations_in_the_readme_are_sound() {
     let path = file.to_str().unwrap();
     let blocks: Vec<&str> =
         readme.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    assert_eq!(blocks.len(), 5);
+    assert_eq!(blocks.len(), 6);
     for block in blocks {
         let rules = format!("{}/rules", env!("CARGO_MANIFEST_DIR"));
         std::fs::write(&file, block.replace("/etc/prometheus/rules", &rules)).unwrap();
