@@ -77,8 +77,11 @@ pub struct Given {
     /// When the process started.
     pub started: Instant,
     /// Takes in the alerts of another sidecar, or says what is wrong with them.
-    pub relay: Arc<dyn Fn(&[u8]) -> Result<(), String> + Send + Sync>,
+    pub relay: Arc<Relay>,
 }
+
+/// Takes in the body of a request, or says what is wrong with it.
+pub type Relay = dyn Fn(&[u8]) -> Result<(), String> + Send + Sync;
 
 /// What handlers see: what they are given, and what the server keeps by itself.
 #[derive(Clone)]

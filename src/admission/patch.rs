@@ -82,6 +82,7 @@ pub(super) fn build(pod: &Value, sidecar: &Sidecar) -> Result<Vec<Value>, Left> 
     Ok(operations)
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "values are made for it")]
 fn add(path: &str, value: Value) -> Value {
     json!({"op": "add", "path": path, "value": value})
 }

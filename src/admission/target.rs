@@ -116,7 +116,7 @@ fn discovered(pod: &Value, warnings: &mut Vec<String>) -> Vec<String> {
         match hint("port").map(number) {
             Some(Some(port)) => return vec![url(scheme, port, path)],
             Some(None) => {
-                warnings.push("dwcp-anomaly: prometheus.io/port is no port, and ignored".to_owned())
+                warnings.push("dwcp-anomaly: prometheus.io/port is no port, and ignored".to_owned());
             }
             None => {}
         }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{CONTAINER, Decision, Place, Policy, Skip, decide, patch, qos};
 
+#[allow(clippy::needless_pass_by_value, reason = "values are made for it")]
 fn pod(annotations: Value) -> Value {
     json!({
         "apiVersion": "v1",

@@ -59,11 +59,14 @@ pub struct How {
     pub missing_for: Duration,
 }
 
+/// Its name, what it takes, and itself, where it can be made.
+type Switched = (&'static str, Takes, Option<Arc<dyn Notifier>>);
+
 /// The channels of the switches: warnings go to Slack; what is critical to PagerDuty, Slack and email; both to the
 /// webhook.
 pub fn enabled(config: &Config, how: &How) -> Vec<Configured> {
     let (warning, critical) = (Takes::AtLeast(Severity::Warning), Takes::AtLeast(Severity::Critical));
-    let mut all: Vec<(&str, Takes, Option<Arc<dyn Notifier>>)> = Vec::new();
+    let mut all: Vec<Switched> = Vec::new();
     if config.slack_enabled {
         all.push(("slack", warning.clone(), slack(config, how)));
     }

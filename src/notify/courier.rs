@@ -146,7 +146,7 @@ impl Courier {
                             tracing::info!(notifier = channel.endpoint().notifier, what, incident, "told");
                         }
                         Err(failure) => {
-                            warn(channel.endpoint().notifier, &channel.endpoint().endpoint, failure, 1)
+                            warn(channel.endpoint().notifier, &channel.endpoint().endpoint, failure, 1);
                         }
                     }
                     Report::Told(at, outcome, took)

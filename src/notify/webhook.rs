@@ -50,7 +50,7 @@ fn payload(message: &Message, receiver: &str, external_url: &str) -> Value {
             alert.annotations.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect()
         })),
         "externalURL": external_url,
-        "alerts": message.alerts.iter().map(|alert| of_alert(alert)).collect::<Vec<_>>(),
+        "alerts": message.alerts.iter().map(of_alert).collect::<Vec<_>>(),
     })
 }
 

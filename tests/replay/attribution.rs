@@ -47,7 +47,7 @@ impl Injected {
         match self.kind {
             Kind::Step(height) => *value += height,
             Kind::Ramp(height) => *value += height * (nth + 1) as f64 / LASTS as f64,
-            Kind::Spikes(height) => *value += if nth % 2 == 0 { height } else { -height },
+            Kind::Spikes(height) => *value += if nth.is_multiple_of(2) { height } else { -height },
             Kind::Parts => *value -= 2.0 * shared * weight(self.metric),
         }
     }

@@ -53,7 +53,7 @@ impl Lease {
             let parent = self.path.rsplit_once('/').map_or(self.path.as_str(), |(parent, _)| parent);
             let lease = json!({
                 "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": self.name},
-                "spec": self.spec(now(), 0),
+                "spec": self.spec(&now(), 0),
             });
             return won(cluster.create(parent, &lease).await);
         };
@@ -72,7 +72,7 @@ impl Lease {
                 won(cluster.update(&self.path, &lease).await)
             }
             Move::Take => {
-                lease["spec"] = self.spec(now(), transitions + 1);
+                lease["spec"] = self.spec(&now(), transitions + 1);
                 won(cluster.update(&self.path, &lease).await)
             }
         }
@@ -88,7 +88,7 @@ impl Lease {
         won(cluster.update(&self.path, &lease).await).map(|_| ())
     }
 
-    fn spec(&self, now: String, transitions: i64) -> Value {
+    fn spec(&self, now: &str, transitions: i64) -> Value {
         json!({
             "holderIdentity": self.identity,
             "leaseDurationSeconds": LASTS.as_secs(),

@@ -152,14 +152,11 @@ fn what_is_no_yaml_is_an_error_with_its_line() {
         let error = rewrite(text, &Policy::default()).unwrap_err();
         assert!(error.to_string().starts_with("line "), "{error} {line}");
     }
-    let bomb: String = (0..40)
-        .map(|n| {
-            format!(
-                "a{n}: &a{n} [{}]\n",
-                format!("*a{},", n - i32::from(n > 0)).repeat(if n > 0 { 9 } else { 0 })
-            )
-        })
-        .collect();
+    let anchor = |n: i32| {
+        let before = format!("*a{},", n - i32::from(n > 0)).repeat(if n > 0 { 9 } else { 0 });
+        format!("a{n}: &a{n} [{before}]\n")
+    };
+    let bomb = (0..40).map(anchor).collect::<Vec<_>>().concat();
     assert!(rewrite(&bomb, &Policy::default()).is_err());
     assert!(rewrite(&"[".repeat(10_000), &Policy::default()).is_err());
 }

@@ -20,6 +20,9 @@ const QUIET: i64 = 400;
 const FAILOVER: i64 = 60;
 const THROTTLE: i64 = 120;
 
+/// Time, host, start, severity and whether it is an end.
+type Got = (i64, String, i64, Severity, bool);
+
 /// One run of one schedule: what happens, and what each receiver got.
 struct World {
     random: Pcg64Mcg,
@@ -33,7 +36,7 @@ struct World {
     outage_began: i64,
     slow: Vec<bool>,
     /// Per channel: time, host, start, severity and whether it is an end.
-    got: Vec<Vec<(i64, String, i64, Severity, bool)>>,
+    got: Vec<Vec<Got>>,
     /// What the Alertmanager holds as told firing.
     told: HashSet<(String, i64, Severity)>,
 }
@@ -70,7 +73,7 @@ fn desk(log: &[Record], now: i64, has_alertmanagers: bool) -> Desk {
 impl World {
     fn new(seed: u64) -> Self {
         // Half of them have nobody but the channels.
-        let has_alertmanagers = seed % 2 == 0;
+        let has_alertmanagers = seed.is_multiple_of(2);
         Self {
             random: Pcg64Mcg::seed_from_u64(seed),
             has_alertmanagers,
