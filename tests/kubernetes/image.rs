@@ -95,9 +95,9 @@ fn run(place: &Path) {
     assert!(status.contains("Uid:\t65532\t65532"), "{status}");
     let mounts = std::fs::read_to_string(format!("/proc/{id}/mountinfo")).unwrap();
     // Seen from within, where it is the root.
-    let of_root =
+    let mut of_root =
         mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>()).filter(|parts| parts[4] == "/");
-    assert!(of_root.last().unwrap()[5].starts_with("ro"), "{mounts}");
+    assert!(of_root.next_back().unwrap()[5].starts_with("ro"), "{mounts}");
     assert!(Command::new("kill").args(["-TERM", &id.to_string()]).status().unwrap().success());
     assert!(running.0.wait().unwrap().success(), "SIGTERM drains");
 }
