@@ -62,9 +62,10 @@ impl Guard {
         self.within == SETTLED
     }
 
-    /// For so long nobody looked: a level has not been held for that.
+    /// For so long nobody looked: a level has not been held for that, nor has the baseline grown older.
     pub fn skip(&mut self, gap: Duration) {
         self.held_since = self.held_since.map(|since| since + gap);
+        self.normal_since = self.normal_since.map(|since| since + gap);
     }
 
     /// A baseline that rests on less than `adapt_after` of normal data gives way to a level held as long as that.

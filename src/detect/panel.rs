@@ -17,7 +17,7 @@ pub use learned::{Learned, Models};
 pub use lesson::Lesson;
 use lesson::Rehearsal;
 pub use opinion::Work;
-use opinion::{CANONICAL, Knobs, confidence, narrowest};
+use opinion::{CANONICAL, Knobs, confidence, narrowest, reach, strength};
 
 use super::budget::Budget;
 use super::drift::Drift;
@@ -29,7 +29,6 @@ use super::memory::Memory;
 use super::pace::{Cut, Pace};
 use super::part::Part;
 use super::season::Period;
-use super::surprise::Surprise;
 use super::verdict::{Assessment, Band, Detector, PerDetector};
 use super::vote::{self, CANONICAL_THRESHOLD, CANONICAL_WEIGHTS, Weights};
 use crate::series::Timestamp;
@@ -478,18 +477,6 @@ fn cut(settings: &Settings, smoothing: usize) -> Cut {
         hold: hold(settings),
         interval: settings.interval,
     }
-}
-
-fn reach(work: &Work) -> f64 {
-    vote::reach(&std::array::from_fn(|d| work.surprises[d].target))
-}
-
-/// Half of it by what a training knew, which nothing that came later has moved, half by what is normal now.
-fn strength(work: &Work) -> f64 {
-    let of = |told: fn(&Surprise) -> Option<f64>| {
-        vote::strength(&std::array::from_fn(|d| told(&work.surprises[d])))
-    };
-    f64::midpoint(of(|surprise| surprise.as_trained), of(|surprise| surprise.target))
 }
 
 /// What the newest row weighs in the strength's course, and the course in the evidence: what lasts ranks above what does

@@ -136,3 +136,16 @@ pub(super) fn deviations<'a>(
 fn in_scales((error, median): (f64, f64)) -> f64 {
     error / (super::super::robust::MAD_TO_SIGMA * median).max(1e-3)
 }
+
+/// κ at which the row would just be an alert.
+pub(super) fn reach(work: &Work) -> f64 {
+    vote::reach(&std::array::from_fn(|d| work.surprises[d].target))
+}
+
+/// Half of it by what a training knew, which nothing that came later has moved, half by what is normal now.
+pub(super) fn strength(work: &Work) -> f64 {
+    let of = |told: fn(&Surprise) -> Option<f64>| {
+        vote::strength(&std::array::from_fn(|d| told(&work.surprises[d])))
+    };
+    f64::midpoint(of(|surprise| surprise.as_trained), of(|surprise| surprise.target))
+}

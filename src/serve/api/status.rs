@@ -216,7 +216,7 @@ pub(super) fn signal_entry(metric: &MetricSnapshot) -> SignalEntry {
 /// Read from the sidecar's own metrics, so that the status and `/metrics` never disagree.
 pub(in crate::serve) fn deliveries(own: &str) -> Vec<Delivery> {
     let mut found: BTreeMap<(String, String), Delivery> = BTreeMap::new();
-    for line in own.lines().filter_map(|line| line.strip_prefix("dwcp_alerts")) {
+    for line in own.lines().filter_map(|line| line.strip_prefix("dwcp_alerts_")) {
         let Some((kind, rest)) = line.split_once("_total{") else { continue };
         let Some((labels, value)) = rest.rsplit_once("} ") else { continue };
         let label = |name: &str| {
@@ -228,9 +228,9 @@ pub(in crate::serve) fn deliveries(own: &str) -> Vec<Delivery> {
         (delivery.notifier, delivery.endpoint) = (notifier, without_password(&endpoint));
         let count = value.parse::<f64>().unwrap_or_default() as u64;
         match kind {
-            "_sent" => delivery.sent += count,
-            "_failed" => delivery.failed += count,
-            "_dropped" => delivery.dropped += count,
+            "sent" => delivery.sent += count,
+            "failed" => delivery.failed += count,
+            "dropped" => delivery.dropped += count,
             _ => {}
         }
     }
