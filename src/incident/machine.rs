@@ -129,9 +129,13 @@ impl Machine {
         self.explanation = Some(explanation);
     }
 
-    /// Time went on without anybody looking: how long a metric has been away is counted from now.
+    /// Time went on without anybody looking: how long a metric has been away is counted from now, and so are the checks
+    /// that close an incident, since right after a gap not every detector has a course to look at.
     pub fn gap(&mut self, at: Timestamp) {
         self.last_data = Some(at);
+        if let Phase::Firing { clear, .. } = &mut self.phase {
+            *clear = 0;
+        }
     }
 
     /// Names the target's other anomalous metrics in the incident that fires.
@@ -278,14 +282,19 @@ mod tests {
         Some(Reading { opens: over, holds: over, severity, assessment, value: score, expected: None })
     }
 
-    /// Runs checks one `step` apart, one a letter (`.` normal, `i` info, `w` warning, `C` critical, `_` no data), and
-    /// writes what happened at which check.
+    /// Runs checks one `step` apart, one a letter (`.` normal, `i` info, `w` warning, `C` critical, `_` no data, `|` a
+    /// gap), and writes what happened at which check.
     fn run(checks: &str, step: Duration) -> Vec<(usize, Reason)> {
         let mut machine = Machine::default();
         let (target, metric) = (Labels::empty(), Labels::new([("metric_name", "m")]));
         let mut happened = Vec::new();
         for (at, letter) in checks.chars().enumerate() {
-            let check = Check { at: Timestamp::default() + step * at as u32, reading: reading(letter) };
+            let time = Timestamp::default() + step * at as u32;
+            if letter == '|' {
+                machine.gap(time);
+                continue;
+            }
+            let check = Check { at: time, reading: reading(letter) };
             if let Some((transition, _)) = machine.step(&check, &RULE, (&target, &metric)) {
                 happened.push((at, transition.reason));
             }
@@ -301,6 +310,13 @@ mod tests {
         assert_eq!(run("..ww..", SECOND), [(2, OverThreshold), (4, Lapsed)]);
         assert_eq!(run("www.....", SECOND), [(0, OverThreshold), (2, Persisted), (7, Recovered)]);
         assert_eq!(run("www....w....w....", SECOND), [(0, OverThreshold), (2, Persisted)]);
+    }
+
+    #[test]
+    fn what_closes_is_counted_anew_after_a_gap() {
+        use Reason::{OverThreshold, Persisted, Recovered};
+        assert_eq!(run("www...|....|...|....", SECOND), [(0, OverThreshold), (2, Persisted)]);
+        assert_eq!(run("www...|.....", SECOND), [(0, OverThreshold), (2, Persisted), (11, Recovered)]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::servers::{
-    Server, active, alertmanager, machine, node_exporter, prometheus, sidecar, stress, wait_for,
+    Server, active, alertmanager, machine, node_exporter, of_memory, prometheus, sidecar, stress, wait_for,
     wait_until_all_vote,
 };
 
@@ -60,7 +60,7 @@ fn memory_in_use_is_an_alert_on_memory_usage() {
     let (exporter, alertmanager) = (node_exporter(), alertmanager());
     let sidecar = sidecar(&config("1s", &format!("{}/metrics", exporter.url()), &[&alertmanager]));
     wait_until_all_vote(&sidecar);
-    let load = stress(&["--vm", "1", "--vm-bytes", "40%", "--vm-keep", "--timeout", "40s"]);
+    let load = stress(&["--vm", "1", "--vm-bytes", &of_memory(40), "--vm-keep", "--timeout", "40s"]);
     let took = wait_for("alert on memory_usage", Duration::from_secs(20), || {
         !active(&alertmanager, "memory_usage").is_empty()
     });

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::servers::{machine, node_exporter, sidecar, stress};
+use crate::servers::{machine, node_exporter, of_memory, sidecar, stress};
 
 /// tests/all installs it; the walk itself is tests/browser/walk.mjs.
 #[test]
@@ -43,7 +43,7 @@ fn a_person_walks_the_page_through_a_fault() {
             "--vm",
             "1",
             "--vm-bytes",
-            "12%",
+            &of_memory(12),
             "--vm-keep",
             "--vm-hang",
             "0",

@@ -260,6 +260,14 @@ fn sidecar_where(config: &str, flags: &[String], group: Option<&std::path::Path>
     start("sh", "dash", &[&within[..], &arguments].concat(), directory, port)
 }
 
+/// A share of this machine's memory, for stress-ng, whose own percentages are of what is free and not of what is available.
+pub fn of_memory(percent: u64) -> String {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap();
+    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:")).unwrap();
+    let kilobytes: u64 = total.trim().trim_end_matches(" kB").parse().unwrap();
+    format!("{}k", kilobytes * percent / 100)
+}
+
 /// Load on this machine until it is dropped.
 pub fn stress(arguments: &[&str]) -> Server {
     let arguments: Vec<String> = arguments.iter().map(|a| (*a).to_owned()).collect();

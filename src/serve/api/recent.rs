@@ -1,6 +1,7 @@
 //! `recent`: incidents, newest first.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Response;
@@ -60,6 +61,7 @@ pub(super) struct IncidentEntry {
 ))]
 pub(super) async fn recent(State(shared): State<Shared>, Asked(recent): Asked<Recent>) -> Response {
     let span: Span = match recent.duration.as_deref().unwrap_or("24h").parse() {
+        Ok(Span(Duration::ZERO)) => return bad("duration: must be above 0, such as 24h".to_owned()),
         Ok(span) => span,
         Err(wrong) => return bad(format!("duration: {wrong}")),
     };
