@@ -4,7 +4,6 @@
 
 mod alerts;
 mod api;
-mod browser;
 mod ceiling;
 mod dashboard;
 mod deployment;
