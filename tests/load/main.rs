@@ -6,8 +6,6 @@ mod faults;
 mod quiet;
 #[path = "../real/servers.rs"]
 mod servers;
-mod serving;
-mod state;
 mod steps;
 #[path = "../real/synthetic.rs"]
 mod synthetic;
