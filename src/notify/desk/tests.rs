@@ -161,7 +161,8 @@ impl World {
         self.desk = desk(&log, now, self.has_alertmanagers);
     }
 
-    fn step(&mut self, now: i64) {
+    /// The errands that take until `now` arrive.
+    fn arrive_all(&mut self, now: i64) {
         let (done, rest) =
             std::mem::take(&mut self.under_way).into_iter().partition(|(ends, _)| *ends <= now);
         self.under_way = rest;
@@ -170,28 +171,27 @@ impl World {
             let report = self.arrive(errand, now);
             self.desk.report(&report, at(now));
         }
-        let snapshot = Snapshot { incidents: self.incidents.clone().into(), ..Snapshot::default() };
-        self.desk.hear(Arc::new(snapshot), &[], at(now));
+    }
+
+    fn write_log(&mut self) {
         for record in self.desk.unlogged() {
             self.log.insert((record.place.clone(), record.key), record);
         }
+    }
+
+    fn step(&mut self, now: i64) {
+        self.arrive_all(now);
+        let snapshot = Snapshot { incidents: self.incidents.clone().into(), ..Snapshot::default() };
+        self.desk.hear(Arc::new(snapshot), &[], at(now));
+        self.write_log();
         for errand in self.desk.errands(at(now)) {
             let slow = matches!(&errand, Errand::Tell(channel, _) if self.slow[*channel]);
             let takes = if slow { 10 } else { 0 };
             self.under_way.push((now + takes, errand));
         }
         // What takes no time has arrived.
-        let (done, rest) =
-            std::mem::take(&mut self.under_way).into_iter().partition(|(ends, _)| *ends <= now);
-        self.under_way = rest;
-        let done: Vec<(i64, Errand)> = done;
-        for (_, errand) in done {
-            let report = self.arrive(errand, now);
-            self.desk.report(&report, at(now));
-        }
-        for record in self.desk.unlogged() {
-            self.log.insert((record.place.clone(), record.key), record);
-        }
+        self.arrive_all(now);
+        self.write_log();
     }
 
     fn arrive(&mut self, errand: Errand, now: i64) -> Report {
