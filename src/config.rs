@@ -6,13 +6,13 @@
 //! against each other. A problem names file, line, key path and remedy.
 
 mod check;
-mod later;
 mod locate;
 mod overlay;
+mod sections;
 
 pub use check::{Checked, check_file};
-pub use later::{History, Storage};
 pub use overlay::{Origin, Overlay, SETTABLE};
+pub use sections::{History, Storage};
 
 use std::path::{Path, PathBuf};
 
@@ -46,11 +46,11 @@ pub struct Config {
     /// Who is told.
     pub alert: notify::config::Config,
     /// Where the past comes from at start.
-    pub history: later::History,
+    pub history: sections::History,
     /// Bounds of a target's window.
     pub window: Window,
     /// What outlives the process.
-    pub storage: later::Storage,
+    pub storage: sections::Storage,
     /// What the process may take.
     pub limits: Limits,
 }
@@ -91,9 +91,9 @@ impl Default for Config {
             severity: incident::config::Severities::default(),
             incident: incident::config::Config::default(),
             alert: notify::config::Config::default(),
-            history: later::History::default(),
+            history: sections::History::default(),
             window: Window::default(),
-            storage: later::Storage::default(),
+            storage: sections::Storage::default(),
             limits: Limits::default(),
         }
     }

@@ -12,19 +12,17 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::StreamExt;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::Watcher;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::certificate::Serving;
 use super::metrics::Metrics;
 use super::{Policy, review};
+use crate::accept::accept;
 
-/// Connections served at once, of each listener; more wait in the kernel's queue.
-const CONNECTIONS: usize = 256;
 /// For a client to shake hands, to send its headers, and to send its body.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// For connections to end once told to.
@@ -51,13 +49,18 @@ pub struct Shared {
 pub async fn run(listener: TcpListener, shared: Shared, stop: CancellationToken) -> Result<(), String> {
     let acceptor = TlsAcceptor::from(shared.serving.config()?);
     let router = routes().fallback(inject);
-    accept(listener, finish(router, shared), Some(acceptor), stop).await;
+    let router = finish(router, shared);
+    accept(listener, GRACE, stop, |stream, watcher| {
+        serve(stream, router.clone(), Some(acceptor.clone()), watcher)
+    })
+    .await;
     Ok(())
 }
 
 /// Serves metrics and health in the clear until `stop`.
 pub async fn run_plain(listener: TcpListener, shared: Shared, stop: CancellationToken) {
-    accept(listener, finish(routes(), shared), None, stop).await;
+    let router = finish(routes(), shared);
+    accept(listener, GRACE, stop, |stream, watcher| serve(stream, router.clone(), None, watcher)).await;
 }
 
 fn routes() -> Router<Shared> {
@@ -68,38 +71,8 @@ fn finish(router: Router<Shared>, shared: Shared) -> Router {
     router.layer(tower_http::catch_panic::CatchPanicLayer::new()).with_state(shared)
 }
 
-async fn accept(listener: TcpListener, router: Router, tls: Option<TlsAcceptor>, stop: CancellationToken) {
-    let graceful = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let place = tokio::select! {
-            () = stop.cancelled() => break,
-            place = Arc::clone(&places).acquire_owned() => place,
-        };
-        let stream = tokio::select! {
-            () = stop.cancelled() => break,
-            accepted = listener.accept() => accepted,
-        };
-        // Too many open files, or a client that left already: the next may fare better.
-        let (Ok(place), Ok((stream, _))) = (place, stream) else { continue };
-        // Without it a small answer waits for the client's delayed acknowledgement.
-        let _ = stream.set_nodelay(true);
-        let (router, watcher, tls) = (router.clone(), graceful.watcher(), tls.clone());
-        tokio::spawn(async move {
-            serve(stream, router, tls, watcher).await;
-            drop(place);
-        });
-    }
-    let _ = tokio::time::timeout(GRACE, graceful.shutdown()).await;
-}
-
 /// One connection; one that breaks is the client's affair.
-async fn serve(
-    stream: TcpStream,
-    router: Router,
-    tls: Option<TlsAcceptor>,
-    watcher: hyper_util::server::graceful::Watcher,
-) {
+async fn serve(stream: TcpStream, router: Router, tls: Option<TlsAcceptor>, watcher: Watcher) {
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
     let service = TowerToHyperService::new(router);

@@ -11,18 +11,16 @@ use axum::http::Request;
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::server::graceful::Watcher;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::web::WebConfig;
+use crate::accept::accept;
 
-/// Connections served at once; more wait in the kernel's queue.
-const CONNECTIONS: usize = 256;
 /// For a client to shake hands, and for each request's headers.
 const HEADERS: Duration = Duration::from_secs(10);
 /// For a client to take more of an answer; one that does not is cut off.
@@ -46,38 +44,13 @@ pub(super) async fn serve(
     web: Arc<WebConfig>,
     stop: CancellationToken,
 ) {
-    let graceful = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let place = tokio::select! {
-            () = stop.cancelled() => break,
-            place = Arc::clone(&places).acquire_owned() => place,
-        };
-        let accepted = tokio::select! {
-            () = stop.cancelled() => break,
-            accepted = listener.accept() => accepted,
-        };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                // Most likely too many open files: the next may fare better, but not at once.
-                tracing::debug!(%error, "a connection could not be taken");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            }
-        };
-        let (router, web, watcher) = (router.clone(), Arc::clone(&web), graceful.watcher());
-        tokio::spawn(async move {
-            connect(stream, router, &web, watcher).await;
-            drop(place);
-        });
-    }
-    let _ = tokio::time::timeout(GRACE, graceful.shutdown()).await;
+    accept(listener, GRACE, stop, |stream, watcher| {
+        connect(stream, router.clone(), Arc::clone(&web), watcher)
+    })
+    .await;
 }
 
-async fn connect(stream: TcpStream, router: Router, web: &WebConfig, watcher: Watcher) {
-    // A page goes out in one piece: nothing is gained by waiting for more.
-    let _ = stream.set_nodelay(true);
+async fn connect(stream: TcpStream, router: Router, web: Arc<WebConfig>, watcher: Watcher) {
     let stream = Patient::new(stream);
     let web = web.current();
     let Some(tls) = &web.tls else {
