@@ -114,7 +114,10 @@ fn an_alertmanager_that_comes_back_is_told_at_once() {
     let running = sidecar(&config);
     wait_until_all_vote(&running);
     target.set(100.0);
-    std::thread::sleep(Duration::from_secs(5));
+    soon("a try that failed", || {
+        let page = running.get("/metrics").unwrap_or_default();
+        value(&page, "dwcp_alerts_failed_total", &[&port.to_string()]).is_some_and(|failed| failed >= 1.0)
+    });
     let late = alertmanager_at(port);
     let took = soon("alert", || !active(&late, "level").is_empty());
     assert!(took < Duration::from_secs(3), "{took:?}");
