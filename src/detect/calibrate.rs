@@ -226,8 +226,8 @@ impl Calibration {
     /// Takes in the raw score of one row. `flagged` ones are never learned; those that are only suspicious are once there
     /// have been too many of them to be incidents.
     pub fn follow(&mut self, score: f64, flagged: bool) {
-        let is_known = self.sample.scores.len() >= FEWEST_TO_SUSPECT;
-        let is_suspicious = is_known && self.surprise(score).is_some_and(|surprise| surprise > SUSPICIOUS);
+        let is_suspicious =
+            self.can_suspect() && self.surprise(score).is_some_and(|surprise| surprise > SUSPICIOUS);
         self.suspicious += self.sample.rate * (f64::from(u8::from(is_suspicious)) - self.suspicious);
         if !flagged && (!is_suspicious || self.suspicious > DRIFT) {
             self.absorb(score);
@@ -282,6 +282,11 @@ impl Calibration {
     /// The score that half of normal data exceed; `None` while too few are known.
     pub fn median(&self) -> Option<f64> {
         self.tail.as_ref().map(Tail::median)
+    }
+
+    /// Whether enough scores are known to tell which are suspicious.
+    pub fn can_suspect(&self) -> bool {
+        self.len() >= FEWEST_TO_SUSPECT
     }
 
     /// Normal scores known.

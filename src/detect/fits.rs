@@ -33,6 +33,8 @@ pub struct Rows {
     pub table: Frozen,
     /// Which metrics form the vector.
     pub in_vector: Vec<bool>,
+    /// Smallest spread that matters, one a metric.
+    pub least: Vec<f64>,
     /// Time between checks.
     pub interval: Duration,
     /// For each pace, the values its trailing mean is of.
@@ -123,7 +125,7 @@ impl Rows {
 
     fn newest(&self, rows: usize) -> Past {
         let longest_step = (self.interval * GAP).as_millis() as i64;
-        Past::of(&self.table, rows, self.in_vector.clone(), longest_step)
+        Past::of(&self.table, rows, self.in_vector.clone(), longest_step).with_least(self.least.clone())
     }
 
     /// What a forest scores the rows that came after `since`, a few dozen at most, at one of the paces.

@@ -15,6 +15,11 @@ impl Gate {
     /// Everything matters.
     pub const OPEN: Self = Self { above: true, below: true, min_deviation: 0.0 };
 
+    /// The smallest spread that matters: what lies within three of it matters to nobody.
+    pub fn least_spread(&self) -> f64 {
+        self.min_deviation / 3.0
+    }
+
     /// Whether `value` is one that may be anomalous where `expected` is expected.
     pub fn passes(&self, value: f64, expected: f64) -> bool {
         let deviation = value - expected;

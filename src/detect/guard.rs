@@ -24,6 +24,17 @@ pub struct Guard {
     within: u32,
 }
 
+/// How a value looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Suspicion {
+    /// As usual.
+    None,
+    /// As if it might be an anomaly, to somebody who knows little yet.
+    Doubtful,
+    /// Anomalous, or part of an incident.
+    Flagged,
+}
+
 /// What to do with a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Learning {
@@ -39,10 +50,14 @@ pub enum Learning {
 }
 
 impl Guard {
-    /// Decides on the value of the check at `at`, which was `flagged` when it was anomalous or part of an incident. A
-    /// level held for `adapt_after` is the new normal.
-    pub fn decide(&mut self, at: Timestamp, flagged: bool, adapt_after: Duration) -> Learning {
-        self.left = if flagged { AFTERGLOW } else { self.left.saturating_sub(1) };
+    /// Decides on the value of the check at `at`. A level held for `adapt_after` is the new normal.
+    pub fn decide(&mut self, at: Timestamp, suspicion: Suspicion, adapt_after: Duration) -> Learning {
+        self.left = match suspicion {
+            Suspicion::None => self.left.saturating_sub(1),
+            // It stands for itself alone, or a quarter of what is normal would be left out.
+            Suspicion::Doubtful => self.left.saturating_sub(1).max(1),
+            Suspicion::Flagged => AFTERGLOW,
+        };
         if self.left == 0 {
             self.held_since = None;
             self.normal_since.get_or_insert(at);
@@ -85,12 +100,16 @@ mod tests {
         Timestamp::default() + Duration::from_secs(seconds)
     }
 
+    fn flag(flagged: bool) -> Suspicion {
+        if flagged { Suspicion::Flagged } else { Suspicion::None }
+    }
+
     /// Feeds one check every 10 s, flagged from `from` on, and says when it adapts.
     fn adapts_at(from: u64, until: u64) -> Option<u64> {
         let mut guard = Guard::default();
         (0..until)
             .step_by(10)
-            .find(|s| matches!(guard.decide(at(*s), *s >= from, SIX_HOURS), Learning::Adapt { .. }))
+            .find(|s| matches!(guard.decide(at(*s), flag(*s >= from), SIX_HOURS), Learning::Adapt { .. }))
     }
 
     #[test]
@@ -98,7 +117,7 @@ mod tests {
         let settles = |flagged: bool, within: &[bool]| {
             let mut guard = Guard::default();
             let mut at_each = |within: &bool| {
-                guard.decide(at(0), flagged, SIX_HOURS);
+                guard.decide(at(0), flag(flagged), SIX_HOURS);
                 guard.settles(*within)
             };
             within.iter().map(&mut at_each).collect::<Vec<bool>>()
@@ -115,8 +134,19 @@ mod tests {
     fn flagged_values_and_those_just_after_are_withheld() {
         let mut guard = Guard::default();
         let flags = [false, true, false, false, false, false, false, false];
-        let learned = flags.map(|flagged| guard.decide(at(0), flagged, SIX_HOURS) == Learning::Learn);
+        let learned = flags.map(|flagged| guard.decide(at(0), flag(flagged), SIX_HOURS) == Learning::Learn);
         assert_eq!(learned, [true, false, false, false, false, false, true, true]);
+    }
+
+    #[test]
+    fn a_doubtful_value_is_withheld_alone_and_adapted_to_when_it_lasts() {
+        let mut guard = Guard::default();
+        let looks = [Suspicion::None, Suspicion::Doubtful, Suspicion::None];
+        let learned = looks.map(|look| guard.decide(at(0), look, SIX_HOURS) == Learning::Learn);
+        assert_eq!(learned, [true, false, true]);
+        let adapts = (0..1000)
+            .find(|s| matches!(guard.decide(at(*s), Suspicion::Doubtful, SIX_HOURS), Learning::Adapt { .. }));
+        assert_eq!(adapts, Some(600));
     }
 
     #[test]
@@ -128,11 +158,11 @@ mod tests {
     #[test]
     fn a_level_was_not_held_while_nobody_looked() {
         let mut guard = Guard::default();
-        guard.decide(at(0), false, SIX_HOURS);
-        guard.decide(at(10), true, SIX_HOURS);
+        guard.decide(at(0), Suspicion::None, SIX_HOURS);
+        guard.decide(at(10), Suspicion::Flagged, SIX_HOURS);
         guard.skip(Duration::from_hours(1));
-        assert_eq!(guard.decide(at(3630), true, SIX_HOURS), Learning::Withhold);
-        assert!(matches!(guard.decide(at(4300), true, SIX_HOURS), Learning::Adapt { .. }));
+        assert_eq!(guard.decide(at(3630), Suspicion::Flagged, SIX_HOURS), Learning::Withhold);
+        assert!(matches!(guard.decide(at(4300), Suspicion::Flagged, SIX_HOURS), Learning::Adapt { .. }));
     }
 
     #[test]
@@ -143,9 +173,9 @@ mod tests {
     #[test]
     fn after_adapting_the_level_is_learned() {
         let mut guard = Guard::default();
-        guard.decide(at(0), false, SIX_HOURS);
-        guard.decide(at(10), true, SIX_HOURS);
-        assert_eq!(guard.decide(at(700), true, SIX_HOURS), Learning::Adapt { since: at(10) });
-        assert_eq!(guard.decide(at(710), false, SIX_HOURS), Learning::Learn);
+        guard.decide(at(0), Suspicion::None, SIX_HOURS);
+        guard.decide(at(10), Suspicion::Flagged, SIX_HOURS);
+        assert_eq!(guard.decide(at(700), Suspicion::Flagged, SIX_HOURS), Learning::Adapt { since: at(10) });
+        assert_eq!(guard.decide(at(710), Suspicion::None, SIX_HOURS), Learning::Learn);
     }
 }

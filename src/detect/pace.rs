@@ -85,6 +85,8 @@ pub(super) struct Look {
     shapes: Vec<Option<Shape>>,
     /// By the z-score's window, and by seasonal ESD.
     pub(super) expectations: Vec<[Option<Expectation>; 2]>,
+    /// Distance from expected in residual scales, in the same order.
+    pub(super) deviations: Vec<[Option<f64>; 2]>,
     pub(super) raw: [Raw; Part::COUNT],
     pub(super) surprises: [Surprise; Part::COUNT],
     trees: isolation::Buffers,
@@ -118,7 +120,7 @@ impl Pace {
 
     /// Takes over what `before` knows of the metrics that `stays` names, each with its place there and here: what fitted
     /// models say is of other metrics now, and left behind.
-    pub(super) fn inherit(&mut self, before: &mut Self, stays: &[(usize, usize)]) {
+    pub(super) fn inherit(&mut self, before: &mut Self, stays: &[(usize, usize)], least: &[f64]) {
         for (was, is) in stays {
             std::mem::swap(&mut self.tracks[*is], &mut before.tracks[*was]);
         }
@@ -129,35 +131,44 @@ impl Pace {
             }
         }
         let cut = std::mem::replace(&mut self.cut, before.cut);
-        self.recut(cut);
+        self.recut(cut, least);
     }
 
     /// Goes on by other windows; what the old ones held is read into them.
-    pub(super) fn recut(&mut self, cut: Cut) {
+    pub(super) fn recut(&mut self, cut: Cut, least: &[f64]) {
         let before = std::mem::replace(&mut self.cut, cut);
         if before.window == cut.window && before.max_anomalies == cut.max_anomalies {
             return;
         }
-        for track in &mut self.tracks {
+        for (track, least) in self.tracks.iter_mut().zip(least) {
             let recent = std::mem::take(&mut track.recent);
             *track = Track { recent, spread: track.spread, ..Track::new(&cut) };
-            track.adapt(Timestamp::from_millis(i64::MIN));
+            track.adapt(Timestamp::from_millis(i64::MIN), *least);
         }
     }
 
     /// Raw scores and expectations of a row; `width` metrics of it, from the first on, are those that were there from
-    /// the beginning, which fitted models know.
-    pub(super) fn look(&self, at: Timestamp, values: &[Option<f64>], width: usize, look: &mut Look) {
+    /// the beginning, which fitted models know. `least` are the smallest spreads that matter, one a metric.
+    pub(super) fn look(
+        &self,
+        at: Timestamp,
+        values: &[Option<f64>],
+        least: &[f64],
+        width: usize,
+        look: &mut Look,
+    ) {
         look.values.clear();
         look.values.extend(self.tracks.iter().zip(values).map(|(track, v)| v.map(|v| track.mean.with(v))));
         look.shapes.clear();
         look.expectations.clear();
+        look.deviations.clear();
         look.raw.iter_mut().for_each(|raw| raw.clear(values.len()));
         for (metric, (track, value)) in self.tracks.iter().zip(&look.values).enumerate() {
             look.shapes.push(value.and_then(|value| track.recent.shape_with(value)));
             look.expectations.push(track.expectations(at));
+            look.deviations.push(value.map(|value| track.deviations(at, value)).unwrap_or_default());
             let Some(value) = *value else { continue };
-            for (part, distance) in track.distances(at, value) {
+            for (part, distance) in track.distances(at, value, least[metric]) {
                 look.raw[part.index()].metrics[metric] = distance;
             }
         }
@@ -183,11 +194,18 @@ impl Pace {
     }
 
     /// Takes in the row that `look` is of: its course always, as a baseline only the metrics that `learn` names.
-    pub(super) fn learn(&mut self, at: Timestamp, values: &[Option<f64>], look: &Look, learn: &[bool]) {
+    pub(super) fn learn(
+        &mut self,
+        at: Timestamp,
+        values: &[Option<f64>],
+        least: &[f64],
+        look: &Look,
+        learn: &[bool],
+    ) {
         for (metric, track) in self.tracks.iter_mut().enumerate() {
             let (Some(value), Some(smooth)) = (values[metric], look.values[metric]) else { continue };
             if learn[metric] {
-                track.learn(at, smooth);
+                track.learn(at, smooth, least[metric]);
             }
             track.mean.push(value);
             track.recent.push(at, smooth);
@@ -209,8 +227,8 @@ impl Pace {
     }
 
     /// A level held since then is the new normal of a metric.
-    pub(super) fn adapt(&mut self, metric: usize, since: Timestamp) {
-        self.tracks[metric].adapt(since);
+    pub(super) fn adapt(&mut self, metric: usize, since: Timestamp, least: f64) {
+        self.tracks[metric].adapt(since, least);
     }
 
     /// A metric's fault is over since `checks` checks: what is left of it in the trailing mean is not news. The mean stays
@@ -309,30 +327,50 @@ impl Track {
     }
 
     fn expectations(&self, at: Timestamp) -> [Option<Expectation>; 2] {
-        let floor = FLOOR * self.spread;
+        let floor = self.floor(0.0);
         [self.z.expectation(), self.esd.expectation(at)].map(|e| e.map(|e| e.floored(floor)))
     }
 
-    /// How far `value` is from what each part expects, in its scales.
-    fn distances(&self, at: Timestamp, value: f64) -> [(Part, Option<f64>); 5] {
-        let floor = FLOOR * self.spread;
-        let [z, esd] = self.expectations(at);
-        let from = |expectation: Option<Expectation>| expectation.map(|e| e.distance(value));
-        let step = self.recent.back(STEP_BACK).map(|before| (value - before) / STEP_BACK as f64);
-        let step_expected = self.step.expectation(STEP_FLOOR * self.spread);
+    /// Least scale of a residual, where a spread of less than `least` matters to nobody. Without that the raw scores of a
+    /// signal that hardly moves would reach their cap in normal data, at jumps of no account, and nothing be beyond them.
+    fn floor(&self, least: f64) -> f64 {
+        FLOOR * self.spread.max(least)
+    }
+
+    /// The same for a step.
+    fn step_floor(&self, least: f64) -> f64 {
+        STEP_FLOOR * self.spread.max(least)
+    }
+
+    /// What each level expects of the next value.
+    fn levels(&self, at: Timestamp, floor: f64) -> [(Part, Option<Expectation>); 4] {
         [
-            (Part::ZShort, from(self.short.expectation(floor))),
-            (Part::Z, from(z)),
-            (Part::ZLong, from(self.long.expectation(floor))),
-            (Part::ZStep, step.and_then(|step| Some(step_expected?.distance(step)))),
-            (Part::Esd, from(esd)),
+            (Part::ZShort, self.short.expectation(floor)),
+            (Part::Z, self.z.expectation().map(|e| e.floored(floor))),
+            (Part::ZLong, self.long.expectation(floor)),
+            (Part::Esd, self.esd.expectation(at).map(|e| e.floored(floor))),
         ]
     }
 
-    fn learn(&mut self, at: Timestamp, value: f64) {
-        let floor = FLOOR * self.spread;
+    /// How far `value` is from what each part expects, in its scales.
+    fn distances(&self, at: Timestamp, value: f64, least: f64) -> [(Part, Option<f64>); 5] {
+        let [short, z, long, esd] =
+            self.levels(at, self.floor(least)).map(|(part, e)| (part, e.map(|e| e.distance(value))));
+        let step = self.recent.back(STEP_BACK).map(|before| (value - before) / STEP_BACK as f64);
+        let expected = self.step.expectation(self.step_floor(least));
+        [short, z, long, (Part::ZStep, step.and_then(|step| Some(expected?.distance(step)))), esd]
+    }
+
+    /// The furthest it is from where the z-score and seasonal ESD expect it, in residual scales as they are.
+    fn deviations(&self, at: Timestamp, value: f64) -> [Option<f64>; 2] {
+        let [short, z, long, esd] = self.levels(at, self.floor(0.0)).map(|(_, e)| Some(e?.distance(value)));
+        [[short, z, long].into_iter().flatten().reduce(f64::max), esd]
+    }
+
+    fn learn(&mut self, at: Timestamp, value: f64, least: f64) {
+        let (floor, step_floor) = (self.floor(least), self.step_floor(least));
         if let Some(before) = self.recent.back(STEP_BACK) {
-            self.step.learn((value - before) / STEP_BACK as f64, STEP_FLOOR * self.spread);
+            self.step.learn((value - before) / STEP_BACK as f64, step_floor);
         }
         self.short.learn(value, floor);
         self.long.learn(value, floor);
@@ -340,10 +378,10 @@ impl Track {
         self.esd.learn(at, value, floor);
     }
 
-    fn adapt(&mut self, since: Timestamp) {
+    fn adapt(&mut self, since: Timestamp, least: f64) {
+        let floor = self.floor(least);
         self.short.clear();
         self.long.clear();
-        let floor = FLOOR * self.spread;
         for (_, value) in self.recent.since(since) {
             self.short.learn(value, floor);
             self.long.learn(value, floor);

@@ -9,6 +9,7 @@ mod fitting;
 mod learned;
 mod lesson;
 mod opinion;
+mod readiness;
 
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use opinion::{CANONICAL, Knobs, confidence, narrowest, reach, strength};
 use super::budget::Budget;
 use super::drift::Drift;
 use super::gate::Gate;
-use super::guard::{Guard, Learning, SETTLED};
+use super::guard::{Guard, Learning, SETTLED, Suspicion};
 use super::isolation;
 use super::lstm;
 use super::memory::Memory;
@@ -103,6 +104,21 @@ pub struct MetricVerdict {
     pub band: Option<Band>,
     /// Whether it is anomalous with every knob at its default: then its value is not learned.
     pub flagged: bool,
+    /// Whether its value is not learned either although it is not flagged: while little is known it might as well be.
+    pub doubtful: bool,
+}
+
+impl MetricVerdict {
+    /// How its value looks to whoever would learn it.
+    pub fn suspicion(&self, in_incident: bool) -> Suspicion {
+        if in_incident || self.flagged {
+            Suspicion::Flagged
+        } else if self.doubtful {
+            Suspicion::Doubtful
+        } else {
+            Suspicion::None
+        }
+    }
 }
 
 /// One metric, and whether it may be learned from.
@@ -112,10 +128,11 @@ struct Watched {
     drift: Option<Drift>,
 }
 
-/// Values before which no baseline is judged by.
-const FEWEST_VALUES: usize = 2 * super::zscore::FEWEST;
 /// Scales from expected within which a metric is back where it was before a fault.
 const WITHIN: f64 = 3.0;
+/// Score from which on a value is doubtful while the tail is one of a few scores: it reads a fault as less unlikely than
+/// it is, and what was learned of one hides the rest.
+const DOUBT: f64 = 0.75 * CANONICAL_THRESHOLD;
 /// The slower pace is the mean of so much time.
 const SLOW: Duration = Duration::from_mins(5);
 
@@ -125,6 +142,8 @@ pub struct Panel {
     /// Metrics it began with: only these may form the vector, and only these are remembered for fits.
     width: usize,
     watched: Vec<Watched>,
+    /// Smallest spread that matters, one a metric.
+    least: Vec<f64>,
     memory: Memory,
     /// The values as they come and, where checks are frequent enough for it to differ, their trailing mean.
     paces: Vec<Pace>,
@@ -145,6 +164,7 @@ impl Panel {
     pub fn new(settings: Settings, metrics: Vec<Metric>) -> Self {
         let width = metrics.len();
         Self {
+            least: metrics.iter().map(|metric| metric.gate.least_spread()).collect(),
             watched: metrics
                 .into_iter()
                 .map(|metric| Watched { metric, guard: Guard::default(), drift: None })
@@ -171,18 +191,20 @@ impl Panel {
             self.budget.ask(settings.false_alerts_per_day);
         }
         for pace in &mut self.paces {
-            pace.recut(cut(settings, pace.cut.smoothing));
+            pace.recut(cut(settings, pace.cut.smoothing), &self.least);
         }
     }
 
     /// Takes up a further metric, at the end.
     pub fn add(&mut self, metric: Metric) {
+        self.least.push(metric.gate.least_spread());
         self.watched.push(Watched { metric, guard: Guard::default(), drift: None });
         self.paces.iter_mut().for_each(Pace::add);
     }
 
     /// Puts another metric in the place of one, of which everything is forgotten.
     pub fn replace(&mut self, at: usize, metric: Metric) {
+        self.least[at] = metric.gate.least_spread();
         self.watched[at] = Watched { metric, guard: Guard::default(), drift: None };
         self.paces.iter_mut().for_each(|pace| pace.forget(at));
     }
@@ -199,12 +221,14 @@ impl Panel {
         let kappa = self.budget.kappa();
         let mut verdict = self.vote(work, kappa, &self.knobs());
         let canonical = self.vote(work, kappa, &CANONICAL);
-        for (metric, canonical) in verdict.metrics.iter_mut().zip(&canonical.metrics) {
-            metric.flagged = flagged(canonical.assessment.as_ref());
-        }
-        verdict.flagged = flagged(canonical.target.as_ref());
-        if let Some(consensus) = canonical.consensus {
-            verdict.metrics[consensus].flagged = verdict.flagged;
+        verdict.flagged = exceeds(canonical.target.as_ref(), CANONICAL_THRESHOLD);
+        for (at, (metric, canonical_metric)) in verdict.metrics.iter_mut().zip(&canonical.metrics).enumerate()
+        {
+            // A target's anomaly is its consensus metric's.
+            let is_meant = canonical.consensus == Some(at);
+            let assessment = if is_meant { &canonical.target } else { &canonical_metric.assessment };
+            metric.flagged = exceeds(assessment.as_ref(), CANONICAL_THRESHOLD);
+            metric.doubtful = !self.is_known(at) && exceeds(assessment.as_ref(), DOUBT);
         }
         work.strength = strength(work);
         work.course = self.course + COURSE * (work.strength - self.course);
@@ -216,7 +240,7 @@ impl Panel {
     fn look(&self, at: Timestamp, values: &[Option<f64>], work: &mut Work) {
         work.looks.resize_with(self.paces.len(), Default::default);
         for (pace, look) in self.paces.iter().zip(&mut work.looks) {
-            pace.look(at, values, self.width, look);
+            pace.look(at, values, &self.least, self.width, look);
         }
         work.gated.clear();
         let expected = |at: usize| narrowest(&work.looks[0].expectations[at], &self.settings.weights);
@@ -256,7 +280,7 @@ impl Panel {
                 let own = if judged { opinion::fill(own, &target) } else { own };
                 let assessment = vote::assess(own, &work.deviations[metric], &weights);
                 let band = self.band(work, metric);
-                MetricVerdict { assessment, band, flagged: false }
+                MetricVerdict { assessment, band, ..MetricVerdict::default() }
             })
             .collect();
         let consensus = self.consensus(&metrics);
@@ -264,6 +288,11 @@ impl Panel {
         let has_value = metrics.iter().any(|metric| metric.assessment.is_some());
         let target = if has_value { vote::assess(target, &deviations, &weights) } else { None };
         Verdict { target, consensus, metrics, evidence: 0.0, flagged: false }
+    }
+
+    /// Whether a metric's tail is one of many scores.
+    fn is_known(&self, metric: usize) -> bool {
+        self.paces[0].normal[Part::Z.index()].is_known(metric)
     }
 
     /// The weights of detectors that are switched on.
@@ -310,8 +339,8 @@ impl Panel {
             if let (Some(drift), Some(value)) = (&mut watched.drift, values[metric]) {
                 drift.take(value, self.settings.interval);
             }
-            let flagged = in_incident[metric] || verdict.metrics[metric].flagged;
-            let learning = watched.guard.decide(at, flagged, self.settings.adapt_after);
+            let suspicion = verdict.metrics[metric].suspicion(in_incident[metric]);
+            let learning = watched.guard.decide(at, suspicion, self.settings.adapt_after);
             work.learn.push(learning == Learning::Learn);
             let expected = narrowest(&work.looks[0].expectations[metric], &CANONICAL_WEIGHTS);
             let is_within = expected.zip(values[metric]).is_some_and(|(e, v)| e.distance(v) <= WITHIN);
@@ -328,7 +357,7 @@ impl Panel {
             self.paces.iter_mut().for_each(|pace| pace.settle(metric, SETTLED as usize));
         }
         for (metric, since) in &adapted {
-            self.paces.iter_mut().for_each(|pace| pace.adapt(*metric, *since));
+            self.paces.iter_mut().for_each(|pace| pace.adapt(*metric, *since, self.least[*metric]));
             self.due.isolation = self.memory.rows() + FIRST_FIT;
         }
         adapted.into_iter().map(|(metric, _)| metric).collect()
@@ -336,7 +365,7 @@ impl Panel {
 
     fn take_in(&mut self, at: Timestamp, values: &[Option<f64>], work: &Work) {
         for (pace, look) in self.paces.iter_mut().zip(&work.looks) {
-            pace.learn(at, values, look, &work.learn);
+            pace.learn(at, values, &self.least, look, &work.learn);
         }
     }
 
@@ -392,57 +421,6 @@ impl Panel {
         self.memory.forget_after(at);
     }
 
-    fn is_on(&self, detector: Detector) -> bool {
-        self.settings.weights[detector.index()] > 0.0
-    }
-
-    /// Whether a detector votes.
-    pub fn is_ready(&self, detector: Detector) -> bool {
-        let pace = &self.paces[0];
-        let is_calibrated = |part: Part| pace.normal[part.index()].is_ready();
-        self.is_on(detector)
-            && match detector {
-                Detector::IsolationForest => is_calibrated(Part::Isolation),
-                Detector::LstmAutoencoder => is_calibrated(Part::Lstm) && pace.has_course(),
-                // Calibrated by a training they still have to know where the metrics are now.
-                Detector::Zscore => is_calibrated(Part::Z) && pace.values() >= FEWEST_VALUES,
-                Detector::SeasonalEsd => is_calibrated(Part::Esd) && pace.values() >= FEWEST_VALUES,
-            }
-    }
-
-    /// What a detector waits for, while it does not vote.
-    pub fn waits_for(&self, detector: Detector) -> Option<String> {
-        if self.is_ready(detector) {
-            return None;
-        }
-        let rows = self.memory.rows();
-        Some(match detector {
-            Detector::IsolationForest => format!("{rows} of {} rows", 2 * FIRST_FIT),
-            Detector::LstmAutoencoder => {
-                let first = Due::first(&self.settings).lstm;
-                if rows < first { format!("{rows} of {first} rows") } else { "its first fit".to_owned() }
-            }
-            Detector::Zscore | Detector::SeasonalEsd => {
-                format!("{} of {FEWEST_VALUES} values", self.paces[0].values())
-            }
-        })
-    }
-
-    /// The newest row a detector's model has learned from.
-    pub fn trained_at(&self, detector: Detector) -> Option<Timestamp> {
-        self.trained_at[detector.index()]
-    }
-
-    /// How far a metric has drifted from what the models were fitted on.
-    pub fn drift(&self, metric: usize) -> Option<f64> {
-        self.watched.get(metric)?.drift.as_ref()?.index()
-    }
-
-    /// Version of the model set in use, where it came from a store.
-    pub fn version(&self) -> Option<&str> {
-        self.version.as_deref()
-    }
-
     /// The evidence that is at the budget level now.
     pub fn kappa(&self) -> f64 {
         self.budget.kappa()
@@ -484,6 +462,6 @@ fn cut(settings: &Settings, smoothing: usize) -> Cut {
 const COURSE: f64 = 0.3;
 const OF_COURSE: f64 = 0.3;
 
-fn flagged(assessment: Option<&Assessment>) -> bool {
-    assessment.is_some_and(|assessment| assessment.score > CANONICAL_THRESHOLD)
+fn exceeds(assessment: Option<&Assessment>, threshold: f64) -> bool {
+    assessment.is_some_and(|assessment| assessment.score > threshold)
 }

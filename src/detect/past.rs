@@ -18,6 +18,8 @@ pub struct Past {
     values: Vec<Option<f64>>,
     /// Which metrics form the vector.
     in_vector: Vec<bool>,
+    /// Smallest spread that matters, one a metric; nothing is too small for those beyond its end.
+    least: Vec<f64>,
     /// Milliseconds between rows at most, beyond which what follows is not the course of what went before.
     longest_step: i64,
 }
@@ -45,6 +47,12 @@ impl Scale {
         Some(Self { center, spread: square.sqrt().max(floor) })
     }
 
+    /// The same with a spread of at least `least`.
+    #[must_use]
+    pub fn floored(self, least: f64) -> Self {
+        Self { spread: self.spread.max(least), ..self }
+    }
+
     /// `value` in spreads from the center, cut at ±`clip`.
     pub fn clipped(&self, value: f64, clip: f32) -> f32 {
         (((value - self.center) / self.spread) as f32).clamp(-clip, clip)
@@ -64,7 +72,7 @@ impl Scale {
 impl Past {
     /// Rows of `values` at `times`; more than `longest_step` milliseconds between two is a gap.
     pub fn new(times: Vec<i64>, values: Vec<Option<f64>>, in_vector: Vec<bool>, longest_step: i64) -> Self {
-        Self { width: in_vector.len(), times, values, in_vector, longest_step }
+        Self { width: in_vector.len(), times, values, in_vector, least: Vec::new(), longest_step }
     }
 
     /// Copies the newest `most` rows of a frozen table, so that the engine may go on writing it.
@@ -75,6 +83,13 @@ impl Past {
             values.extend((0..width).map(|metric| table.get(metric, row)));
         }
         Self::new(table.times()[first..].to_vec(), values, in_vector, longest_step)
+    }
+
+    /// The same of metrics whose spread is no smaller than `least`, one a metric: of one that hardly moves a model would
+    /// learn the little it does, and hold whatever is further out for equally unusual.
+    #[must_use]
+    pub fn with_least(self, least: Vec<f64>) -> Self {
+        Self { least, ..self }
     }
 
     /// Number of rows.
@@ -126,13 +141,15 @@ impl Past {
     pub fn split(mut self, row: usize) -> (Self, Self) {
         let times = self.times.split_off(row);
         let values = self.values.split_off(row * self.width);
-        let rest = Self { times, values, in_vector: self.in_vector.clone(), ..self };
+        let (in_vector, least) = (self.in_vector.clone(), self.least.clone());
+        let rest = Self { times, values, in_vector, least, ..self };
         (self, rest)
     }
 
     /// Scale of each metric of the vector that has values.
     pub fn scales(&self) -> Vec<(usize, Scale)> {
-        let scale = |metric: usize| Some((metric, Scale::of(self.column(metric))?));
+        let least = |metric: usize| self.least.get(metric).copied().unwrap_or(0.0);
+        let scale = |metric: usize| Some((metric, Scale::of(self.column(metric))?.floored(least(metric))));
         (0..self.width).filter(|metric| self.in_vector[*metric]).filter_map(scale).collect()
     }
 
@@ -184,7 +201,8 @@ impl Past {
                 values[at] = self.values[at].map(|value| mean.push(value));
             }
         }
-        Self { values, times: self.times.clone(), in_vector: self.in_vector.clone(), ..*self }
+        let (in_vector, least) = (self.in_vector.clone(), self.least.clone());
+        Self { values, times: self.times.clone(), in_vector, least, ..*self }
     }
 }
 

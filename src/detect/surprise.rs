@@ -189,6 +189,11 @@ impl Normal {
         self.metrics.get(metric)?.median()
     }
 
+    /// Whether a metric's tail is one of so many scores that a suspicious one can be told.
+    pub fn is_known(&self, metric: usize) -> bool {
+        self.metrics[metric].can_suspect()
+    }
+
     fn absorb_target(&mut self, raw: &Raw, take: impl Fn(&mut Calibration, f64)) {
         let tell = |(score, calibration): (&Option<f64>, &Calibration)| calibration.surprise((*score)?);
         self.told.clear();

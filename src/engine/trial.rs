@@ -83,8 +83,8 @@ impl Trial {
         self.learning.clear();
         for (metric, value) in judgement.values.iter().enumerate() {
             let is_active = self.machines[metric].is_active();
-            let flagged = is_active || judgement.verdict.metrics[metric].flagged;
-            let decide = |_| self.guards[metric].decide(at, flagged, self.adapt_after);
+            let suspicion = judgement.verdict.metrics[metric].suspicion(is_active);
+            let decide = |_| self.guards[metric].decide(at, suspicion, self.adapt_after);
             self.learning.push(value.map_or(Learning::Learn, decide));
             if matches!(self.learning[metric], Learning::Adapt { .. }) {
                 self.machines[metric].end(at, Reason::Adapted);

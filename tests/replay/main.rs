@@ -10,6 +10,7 @@ mod golden;
 mod host;
 mod kept;
 mod properties;
+mod soon;
 mod trace;
 
 use std::time::Duration;

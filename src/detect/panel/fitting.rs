@@ -112,6 +112,7 @@ impl Panel {
         Rows {
             table: self.memory.freeze(),
             in_vector: self.watched[..self.width].iter().map(|w| w.metric.in_vector).collect(),
+            least: self.least[..self.width].to_vec(),
             interval: self.settings.interval,
             smoothings: self.paces.iter().map(|pace| pace.cut.smoothing).collect(),
             hold_out,

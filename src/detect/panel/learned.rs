@@ -19,7 +19,7 @@ use super::{Due, Panel, cut};
 use crate::series::Timestamp;
 
 /// Raised whenever the bytes are laid out otherwise or mean something else: they would be misread.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// What a panel knows, but for its rows.
 #[derive(Clone)]
@@ -157,7 +157,7 @@ impl Panel {
             let weights = std::mem::replace(own, kept).weights;
             own.weights = weights;
             (own.isolation, own.lstm) = models.0.get(at).cloned().unwrap_or_default();
-            own.recut(cut(&self.settings, own.cut.smoothing));
+            own.recut(cut(&self.settings, own.cut.smoothing), &self.least);
         }
         self.budget = state.budget;
         self.budget.ask_if_changed(self.settings.false_alerts_per_day);
@@ -179,7 +179,7 @@ impl Panel {
             self.watched[*is].drift = before.watched[*was].drift.take();
         }
         for (own, before) in self.paces.iter_mut().zip(&mut before.paces) {
-            own.inherit(before, stays);
+            own.inherit(before, stays, &self.least);
         }
         let from = |is: usize| stays.iter().find(|(was, own)| *own == is && *was < before.width);
         let columns: Vec<Option<usize>> = (0..self.width).map(|is| from(is).map(|(was, _)| *was)).collect();
@@ -271,14 +271,14 @@ mod tests {
         state[0] += 1;
         let models = learned.models().to_bytes().unwrap();
         let read = Learned::from_bytes(&state, &models);
-        assert!(read.err().unwrap().ends_with("has format 2, and this program reads 1"));
+        assert!(read.err().unwrap().ends_with("has format 3, and this program reads 2"));
     }
 
     #[test]
     fn the_layout_of_the_bytes_does_not_change_without_their_number() {
         let bytes = panel().learned().state().unwrap();
         let found = (FORMAT, bytes.len());
-        assert_eq!(found, (1, 3897), "raise FORMAT and expect this");
+        assert_eq!(found, (2, 3897), "raise FORMAT and expect this");
     }
 
     #[test]

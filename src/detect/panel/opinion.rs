@@ -112,6 +112,10 @@ pub(super) fn deviations<'a>(
     metric: usize,
 ) -> PerDetector<f64> {
     let mut furthest = [None; Detector::COUNT];
+    let mut take = |detector: Detector, sigmas: Option<f64>| {
+        let most: &mut Option<f64> = &mut furthest[detector.index()];
+        *most = most.map_or(sigmas, |most| Some(sigmas.map_or(most, |sigmas| most.max(sigmas))));
+    };
     for (look, normal) in looks {
         for part in Part::ALL {
             let raw = look.raw[part.index()].metrics.get(metric).copied().flatten();
@@ -122,13 +126,14 @@ pub(super) fn deviations<'a>(
                 }
                 // Its residuals are around 0, so their median is their MAD.
                 Part::Lstm => raw.zip(normal[part.index()].median(metric)).map(in_scales),
-                // A step is no distance from expected.
-                Part::ZStep => None,
-                Part::ZShort | Part::Z | Part::ZLong | Part::Esd => raw,
+                // Told below, in scales that have no floor; and a step is no distance from expected.
+                Part::ZShort | Part::Z | Part::ZLong | Part::ZStep | Part::Esd => continue,
             };
-            let most = &mut furthest[part.detector().index()];
-            *most = most.map_or(sigmas, |most: f64| Some(sigmas.map_or(most, |sigmas| most.max(sigmas))));
+            take(part.detector(), sigmas);
         }
+        let [zscore, esd] = look.deviations[metric];
+        take(Detector::Zscore, zscore);
+        take(Detector::SeasonalEsd, esd);
     }
     furthest
 }

@@ -1,0 +1,64 @@
+//! Who votes, what those who do not are waiting for, and how old what they know is.
+
+use super::super::part::Part;
+use super::super::verdict::Detector;
+use super::super::zscore;
+use super::Panel;
+use super::fitting::{Due, FIRST_FIT};
+use crate::series::Timestamp;
+
+/// Values before which no baseline is judged by.
+const FEWEST_VALUES: usize = 2 * zscore::FEWEST;
+
+impl Panel {
+    pub(super) fn is_on(&self, detector: Detector) -> bool {
+        self.settings.weights[detector.index()] > 0.0
+    }
+
+    /// Whether a detector votes.
+    pub fn is_ready(&self, detector: Detector) -> bool {
+        let pace = &self.paces[0];
+        let is_calibrated = |part: Part| pace.normal[part.index()].is_ready();
+        self.is_on(detector)
+            && match detector {
+                Detector::IsolationForest => is_calibrated(Part::Isolation),
+                Detector::LstmAutoencoder => is_calibrated(Part::Lstm) && pace.has_course(),
+                // Calibrated by a training they still have to know where the metrics are now.
+                Detector::Zscore => is_calibrated(Part::Z) && pace.values() >= FEWEST_VALUES,
+                Detector::SeasonalEsd => is_calibrated(Part::Esd) && pace.values() >= FEWEST_VALUES,
+            }
+    }
+
+    /// What a detector waits for, while it does not vote.
+    pub fn waits_for(&self, detector: Detector) -> Option<String> {
+        if self.is_ready(detector) {
+            return None;
+        }
+        let rows = self.memory.rows();
+        Some(match detector {
+            Detector::IsolationForest => format!("{rows} of {} rows", 2 * FIRST_FIT),
+            Detector::LstmAutoencoder => {
+                let first = Due::first(&self.settings).lstm;
+                if rows < first { format!("{rows} of {first} rows") } else { "its first fit".to_owned() }
+            }
+            Detector::Zscore | Detector::SeasonalEsd => {
+                format!("{} of {FEWEST_VALUES} values", self.paces[0].values())
+            }
+        })
+    }
+
+    /// The newest row a detector's model has learned from.
+    pub fn trained_at(&self, detector: Detector) -> Option<Timestamp> {
+        self.trained_at[detector.index()]
+    }
+
+    /// How far a metric has drifted from what the models were fitted on.
+    pub fn drift(&self, metric: usize) -> Option<f64> {
+        self.watched.get(metric)?.drift.as_ref()?.index()
+    }
+
+    /// Version of the model set in use, where it came from a store.
+    pub fn version(&self) -> Option<&str> {
+        self.version.as_deref()
+    }
+}
