@@ -1,9 +1,8 @@
 // Walks the page as a person does: all is well, a fault appears without reload, the incident says why, the runbook is
 // followed, the threshold is changed, a wrong one refused. In light and dark, at the width of a phone and of a desk.
 //
-// Started with the page's address, a directory with this package's modules and one for a profile. It prints a line for each
-// thing that a person would do next and waits for a line before it goes on, so that the fault can be made in between.
-// Not run by tests/all yet: twelve points more memory, a minute after the start on a very still host, is not found.
+// Started by tests/real/browser.rs with the page's address. It prints a line for each thing that a person would do next
+// and waits for a line before it goes on, so that the test can make the fault in between.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";

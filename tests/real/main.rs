@@ -4,6 +4,7 @@
 
 mod alerts;
 mod api;
+mod browser;
 mod ceiling;
 mod dashboard;
 mod deployment;
