@@ -148,6 +148,13 @@ mod tests {
     }
 
     #[test]
+    fn of_a_row_without_any_shape_nothing_is_said() {
+        let model = PARAMS.fit(&past(300)).unwrap();
+        let raw = score(&model, &[None; 3]);
+        assert_eq!((raw.vector, raw.metrics), (None, vec![None; 3]));
+    }
+
+    #[test]
     fn a_combination_never_seen_is_far_though_each_value_is_usual() {
         let model = PARAMS.fit(&past(300)).unwrap();
         let third = Some([0.5, 0.0, 0.3, 0.0, 0.5]);

@@ -269,9 +269,9 @@ impl Panel {
     /// From surprises to assessments, by `knobs`.
     fn vote(&self, work: &Work, kappa: f64, knobs: &Knobs) -> Verdict {
         let weights = self.enabled_weights(&knobs.weights);
-        let sure = |d: Detector| confidence(d, work, kappa, knobs);
-        let target: PerDetector<f64> =
-            Detector::ALL.map(|d| self.is_ready(d).then(|| sure(d).unwrap_or(0.0)));
+        // Who cannot see a row, as the forest after a gap, has no say in it.
+        let sure = |d: Detector| if self.is_ready(d) { confidence(d, work, kappa, knobs) } else { None };
+        let target: PerDetector<f64> = Detector::ALL.map(sure);
         let metrics: Vec<_> = (0..self.watched.len())
             .map(|metric| {
                 let own = Detector::ALL

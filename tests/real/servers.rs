@@ -186,14 +186,17 @@ pub fn alertmanager_at(port: u16) -> Server {
     start("prometheus-alertmanager", "prometheus-alertmanager", &arguments, directory, port).ready("/-/ready")
 }
 
-/// An Alertmanager that answers over TLS only, below /am.
-pub fn alertmanager_with_tls(certificate: &str, key: &str) -> Server {
+/// An Alertmanager that answers over TLS only, below /am, and only those who have a certificate of `authority` themselves.
+pub fn alertmanager_with_tls(certificate: &str, key: &str, authority: &str) -> Server {
     let (port, directory) = (free_port(), directory());
     let path = |name: &str| directory.path().join(name).display().to_string();
     std::fs::write(path("alertmanager.yml"), "route: {receiver: none}\nreceivers: [{name: none}]\n").unwrap();
     std::fs::write(
         path("web.yml"),
-        format!("tls_server_config: {{cert_file: '{certificate}', key_file: '{key}'}}\n"),
+        format!(
+            "tls_server_config: {{cert_file: '{certificate}', key_file: '{key}', client_ca_file: '{authority}', \
+             client_auth_type: RequireAndVerifyClientCert}}\n"
+        ),
     )
     .unwrap();
     let arguments = [

@@ -1,6 +1,10 @@
 //! People are told natively where no Alertmanager answers: once, through kills and restarts, and with no secret in sight.
 
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -222,13 +226,15 @@ fn email_goes_over_tls_with_a_login_and_has_a_plain_part() {
     }
 }
 
-/// An authority, and a certificate of it for 127.0.0.1.
+/// An authority, and two certificates of it: for 127.0.0.1, and for a client.
 fn certificates() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     let script = "openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=ca 2>&1 && \
         openssl req -newkey rsa:2048 -nodes -keyout server.key -out server.csr -subj /CN=server 2>&1 && \
         printf 'subjectAltName=IP:127.0.0.1,DNS:am.example' > ext && \
-        openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile ext -out server.pem 2>&1";
+        openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile ext -out server.pem 2>&1 && \
+        openssl req -newkey rsa:2048 -nodes -keyout client.key -out client.csr -subj /CN=client 2>&1 && \
+        openssl x509 -req -in client.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -out client.pem 2>&1";
     let output = Command::new("sh").args(["-c", script]).current_dir(directory.path()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     directory
@@ -330,16 +336,21 @@ fn alertmanagers_own_configuration_routes_natively_when_it_does_not_answer() {
 }
 
 #[test]
-fn alertmanagers_are_found_by_files_and_asked_by_tls_with_the_name_their_certificate_bears() {
+fn alertmanagers_are_found_by_files_and_asked_by_tls_with_certificates_on_both_sides_through_a_proxy() {
     let certificates = certificates();
     let path = |name: &str| certificates.path().join(name).display().to_string();
-    let taker = crate::servers::alertmanager_with_tls(&path("server.pem"), &path("server.key"));
+    let taker =
+        crate::servers::alertmanager_with_tls(&path("server.pem"), &path("server.key"), &path("ca.pem"));
     let (target, list) = (Synthetic::start(), path("list.json"));
+    let (proxy, tunnels) = tunnelling();
     std::fs::write(&list, "[]").unwrap();
     let alert = format!(
         "  resend_delay: 1s\n  alertmanagers:\n    - file_sd: {{files: ['{list}'], refresh_interval: 1s}}\n      scheme: https\n      \
-         path_prefix: /am\n      tls: {{ca_file: '{}', server_name: am.example}}\n",
-        path("ca.pem")
+         path_prefix: /am\n      proxy_url: 'http://{proxy}'\n      \
+         tls: {{ca_file: '{}', server_name: am.example, cert_file: '{}', key_file: '{}'}}\n",
+        path("ca.pem"),
+        path("client.pem"),
+        path("client.key")
     );
     let running = sidecar(&watching(&target, &alert));
     wait_until_all_vote(&running);
@@ -347,7 +358,44 @@ fn alertmanagers_are_found_by_files_and_asked_by_tls_with_the_name_their_certifi
     std::fs::write(&list, format!("[{{\"targets\": [\"127.0.0.1:{}\"]}}]", taker.port)).unwrap();
     soon("alert", || {
         let url = format!("https://127.0.0.1:{}/am/api/v2/alerts", taker.port);
-        let output = Command::new("curl").args(["-s", "--cacert", &path("ca.pem"), &url]).output().unwrap();
-        String::from_utf8_lossy(&output.stdout).contains("\"level\"")
+        let mut curl = Command::new("curl");
+        curl.args([
+            "-s",
+            "--cacert",
+            &path("ca.pem"),
+            "--cert",
+            &path("client.pem"),
+            "--key",
+            &path("client.key"),
+        ]);
+        String::from_utf8_lossy(&curl.arg(&url).output().unwrap().stdout).contains("\"level\"")
     });
+    assert_eq!(*tunnels.lock().unwrap(), BTreeSet::from([format!("127.0.0.1:{}", taker.port)]));
+}
+
+/// A proxy that tunnels, and where it was asked to.
+fn tunnelling() -> (SocketAddr, Arc<Mutex<BTreeSet<String>>>) {
+    let asked = Arc::new(Mutex::new(BTreeSet::new()));
+    let noted = Arc::clone(&asked);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut near in listener.incoming().flatten() {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                near.read_exact(&mut byte).unwrap();
+                head.push(byte[0]);
+            }
+            let head = String::from_utf8(head).unwrap();
+            let host = head.strip_prefix("CONNECT ").unwrap().split(' ').next().unwrap().to_owned();
+            let mut far = TcpStream::connect(&host).unwrap();
+            noted.lock().unwrap().insert(host);
+            near.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+            let (mut back, mut forth) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut near, &mut forth));
+            std::thread::spawn(move || std::io::copy(&mut far, &mut back));
+        }
+    });
+    (address, asked)
 }

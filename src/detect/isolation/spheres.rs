@@ -107,19 +107,23 @@ impl Spheres {
         distances.min_by(f32::total_cmp).unwrap_or(1.0)
     }
 
-    /// Mean over the ensembles of ln(1 + distance² ÷ radius²) to the nearest centre, and in `shares` each metric's
-    /// part of those distances. `point` is a buffer.
+    /// Mean over the ensembles of ln(1 + distance² ÷ radius²) to the nearest centre, and in `shares` each metric's part of
+    /// those distances; `None` where no metric has a shape. `point` is a buffer.
     pub(super) fn distance(
         &self,
         row: &[Option<Shape>],
         point: &mut Vec<f32>,
         shares: &mut Vec<f64>,
     ) -> Option<f64> {
+        let shape = |metric: usize| row.get(metric).and_then(Option::as_ref);
+        if self.vector.metrics.iter().all(|(metric, _)| shape(*metric).is_none()) {
+            return None;
+        }
         let per = self.vector.per_metric();
         point.clear();
         point.resize(self.vector.dimensions(), 0.0);
         for ((metric, scale), to) in self.vector.metrics.iter().zip(point.chunks_exact_mut(per)) {
-            Vector::write(scale, row.get(*metric).and_then(Option::as_ref), to);
+            Vector::write(scale, shape(*metric), to);
         }
         shares.clear();
         shares.resize(row.len(), 0.0);
