@@ -86,7 +86,7 @@ try {
   const incident = page.locator("#incidents .incident", { hasText: "memory_usage" }).first();
   await incident.waitFor({ timeout: 60_000 });
   const reason = await incident.locator(".reason").innerText();
-  must(/^memory_usage [\d.]+ %, expected [\d.]+–[\d.]+ %; .*\d\.\d\d/.test(reason), `the reason is: ${reason}`);
+  must(/^memory_usage [\d.]+ %, expected -?[\d.]+–[\d.]+ %; .*\d\.\d\d/.test(reason), `the reason is: ${reason}`);
   // By keyboard, as somebody without a mouse would.
   await incident.locator("summary").focus();
   await page.keyboard.press("Enter");
