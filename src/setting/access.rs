@@ -169,7 +169,8 @@ pub fn hide(text: &str, secrets: &[Secret]) -> String {
 struct Certificates {
     authorities: Option<Vec<u8>>,
     identity: Option<Vec<u8>>,
-    name: Option<ServerName<'static>>,
+    /// TLS that asks for a certificate of another name than the address'.
+    named: Option<rustls::ClientConfig>,
     trust_anybody: bool,
 }
 
@@ -195,17 +196,22 @@ impl Tls {
             .then(|| ServerName::try_from(self.server_name.clone()))
             .transpose()
             .map_err(|_| format!("{} is no host name", self.server_name))?;
-        Ok(Certificates { authorities, identity, name, trust_anybody: self.insecure_skip_verify })
+        let named = match (name, &authorities) {
+            (Some(name), Some(pem)) => Some(
+                named(name, pem, identity.as_deref())
+                    .map_err(|error| format!("{} with {}: {error}", self.key_file, self.cert_file))?,
+            ),
+            _ => None,
+        };
+        Ok(Certificates { authorities, identity, named, trust_anybody: self.insecure_skip_verify })
     }
 }
 
 impl Certificates {
     /// The files were checked when they were loaded, so what does not parse here is left out.
     fn apply(&self, mut builder: ClientBuilder) -> ClientBuilder {
-        if let (Some(name), Some(pem)) = (&self.name, &self.authorities)
-            && let Some(config) = named(name, pem, self.identity.as_deref())
-        {
-            return builder.tls_backend_preconfigured(config);
+        if let Some(config) = &self.named {
+            return builder.tls_backend_preconfigured(config.clone());
         }
         if let Some(authorities) = &self.authorities {
             builder = builder.tls_certs_only(Certificate::from_pem_bundle(authorities).unwrap_or_default());
@@ -218,24 +224,30 @@ impl Certificates {
 }
 
 /// TLS that asks for a certificate of `name`, whatever the address is.
+///
+/// # Errors
+/// What is wrong with the identity, as with a certificate of X.509 version 1.
 fn named(
-    name: &ServerName<'static>,
+    name: ServerName<'static>,
     authorities: &[u8],
     identity: Option<&[u8]>,
-) -> Option<rustls::ClientConfig> {
+) -> Result<rustls::ClientConfig, String> {
+    let wrong = |error: &dyn std::fmt::Display| error.to_string();
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(CertificateDer::pem_slice_iter(authorities).flatten());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier =
-        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build().ok()?;
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+        .build()
+        .map_err(|error| wrong(&error))?;
     let builder = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .ok()?
+        .map_err(|error| wrong(&error))?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Named { name: name.clone(), verifier }));
-    let Some(identity) = identity else { return Some(builder.with_no_client_auth()) };
+        .with_custom_certificate_verifier(Arc::new(Named { name, verifier }));
+    let Some(identity) = identity else { return Ok(builder.with_no_client_auth()) };
     let chain = CertificateDer::pem_slice_iter(identity).flatten().collect();
-    builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(identity).ok()?).ok()
+    let key = PrivateKeyDer::from_pem_slice(identity).map_err(|error| wrong(&error))?;
+    builder.with_client_auth_cert(chain, key).map_err(|error| wrong(&error))
 }
 
 /// Verifies as is done for any server, but for another name than the address'.
