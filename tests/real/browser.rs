@@ -43,7 +43,7 @@ fn a_person_walks_the_page_through_a_fault() {
             "--vm",
             "1",
             "--vm-bytes",
-            &of_memory(12),
+            &of_memory(30),
             "--vm-keep",
             "--vm-hang",
             "0",
