@@ -166,9 +166,13 @@ impl Pace {
         for (metric, (track, value)) in self.tracks.iter().zip(&look.values).enumerate() {
             look.shapes.push(value.and_then(|value| track.recent.shape_with(value)));
             look.expectations.push(track.expectations(at));
-            look.deviations.push(value.map(|value| track.deviations(at, value)).unwrap_or_default());
-            let Some(value) = *value else { continue };
-            for (part, distance) in track.distances(at, value, least[metric]) {
+            let Some(value) = *value else {
+                look.deviations.push([None; 2]);
+                continue;
+            };
+            let levels = track.levels(at);
+            look.deviations.push(deviations(&levels, value));
+            for (part, distance) in track.distances(&levels, value, least[metric]) {
                 look.raw[part.index()].metrics[metric] = distance;
             }
         }
@@ -311,6 +315,15 @@ impl Pace {
     }
 }
 
+/// What each level expects.
+type Levels = [(Part, Option<Expectation>); 4];
+
+/// The furthest `value` is from where the z-score and seasonal ESD expect it, in residual scales as they are.
+fn deviations(levels: &Levels, value: f64) -> [Option<f64>; 2] {
+    let [short, z, long, esd] = levels.map(|(_, e)| Some(e?.distance(value)));
+    [[short, z, long].into_iter().flatten().reduce(f64::max), esd]
+}
+
 impl Track {
     fn new(cut: &Cut) -> Self {
         let window = cut.window as f64;
@@ -342,29 +355,25 @@ impl Track {
         STEP_FLOOR * self.spread.max(least)
     }
 
-    /// What each level expects of the next value.
-    fn levels(&self, at: Timestamp, floor: f64) -> [(Part, Option<Expectation>); 4] {
+    /// What each level expects of the next value, whatever matters.
+    fn levels(&self, at: Timestamp) -> Levels {
+        let (floor, [z, esd]) = (self.floor(0.0), self.expectations(at));
         [
             (Part::ZShort, self.short.expectation(floor)),
-            (Part::Z, self.z.expectation().map(|e| e.floored(floor))),
+            (Part::Z, z),
             (Part::ZLong, self.long.expectation(floor)),
-            (Part::Esd, self.esd.expectation(at).map(|e| e.floored(floor))),
+            (Part::Esd, esd),
         ]
     }
 
     /// How far `value` is from what each part expects, in its scales.
-    fn distances(&self, at: Timestamp, value: f64, least: f64) -> [(Part, Option<f64>); 5] {
+    fn distances(&self, levels: &Levels, value: f64, least: f64) -> [(Part, Option<f64>); 5] {
+        let floor = self.floor(least);
         let [short, z, long, esd] =
-            self.levels(at, self.floor(least)).map(|(part, e)| (part, e.map(|e| e.distance(value))));
+            levels.map(|(part, e)| (part, e.map(|e| e.floored(floor).distance(value))));
         let step = self.recent.back(STEP_BACK).map(|before| (value - before) / STEP_BACK as f64);
         let expected = self.step.expectation(self.step_floor(least));
         [short, z, long, (Part::ZStep, step.and_then(|step| Some(expected?.distance(step)))), esd]
-    }
-
-    /// The furthest it is from where the z-score and seasonal ESD expect it, in residual scales as they are.
-    fn deviations(&self, at: Timestamp, value: f64) -> [Option<f64>; 2] {
-        let [short, z, long, esd] = self.levels(at, self.floor(0.0)).map(|(_, e)| Some(e?.distance(value)));
-        [[short, z, long].into_iter().flatten().reduce(f64::max), esd]
     }
 
     fn learn(&mut self, at: Timestamp, value: f64, least: f64) {

@@ -1,6 +1,6 @@
 //! Real load on this machine, and none: a binary of its own, because most of its tests must have the machine to themselves.
 //!
-//! They begin in the order of their names, on two cores two at a time: those that watch something else, and mostly wait,
+//! They begin in the order of their names, a few at a time: those that watch something else, and mostly wait,
 //! are named so that they run beside those that take turns with the machine.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(unreachable_pub, dead_code, reason = "the servers are shared with the other real tests")]
