@@ -5,6 +5,7 @@
 #[path = "../replay/host.rs"]
 mod host;
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::sync::Arc;
@@ -12,6 +13,10 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use dwcp_anomaly::config::Config;
+use dwcp_anomaly::detect::lstm::{Buffers, Course, Recipe};
+use dwcp_anomaly::detect::past::Past;
+use dwcp_anomaly::detect::surprise::Raw;
+use dwcp_anomaly::detect::{Fit as _, Scorer as _};
 use dwcp_anomaly::engine::{Engine, Event, Fit, Setup};
 use dwcp_anomaly::exposition::{Format, Reader, Wanted};
 use dwcp_anomaly::scrape::config::Target;
@@ -137,5 +142,23 @@ fn engine_step(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, read_and_take_in, engine_step);
+/// What the autoencoder adds to a step, at one pace.
+fn reconstruction(criterion: &mut Criterion) {
+    const STEPS: usize = 30;
+    let row =
+        |at: usize| (0..7).map(|metric| Some((at as f64 * 0.1 * f64::from(metric + 1)).sin())).collect();
+    let rows: Vec<Vec<Option<f64>>> = (0..2000).map(row).collect();
+    let past = Past::new((0..2000).collect(), rows.concat(), vec![true; 7], 1);
+    let model = Recipe { steps: STEPS, seed: 1 }.fit(&past).unwrap();
+    let before: VecDeque<_> = rows[..STEPS - 1].iter().cloned().collect();
+    let (mut buffers, mut raw) = (Buffers::default(), Raw::default());
+    criterion.bench_function("reconstruct thirty rows of seven metrics", |bencher| {
+        bencher.iter(|| {
+            model.score(Course { before: &before, last: &rows[STEPS - 1] }, &mut buffers, &mut raw);
+            assert!(black_box(&raw).vector.is_some());
+        });
+    });
+}
+
+criterion_group!(benches, read_and_take_in, reconstruction, engine_step);
 criterion_main!(benches);

@@ -12,12 +12,14 @@ const ENSEMBLES: usize = 100;
 const CENTRES: usize = 16;
 /// Scaled values end here.
 const CLIP: f32 = 20.0;
+/// Coordinates of a metric that stands alone.
+const MOST_PER_METRIC: usize = 4;
 
 /// Spheres around normal rows, each as large as the distance to its nearest neighbour in its ensemble.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Spheres {
     vector: Vector,
-    /// `ENSEMBLES × CENTRES × dimensions`, row-major.
+    /// `ENSEMBLES × dimensions × CENTRES`, row-major: the processor holds the centres of an ensemble side by side.
     centres: Vec<f32>,
     /// Squared, one a centre.
     radii: Vec<f32>,
@@ -33,7 +35,7 @@ impl Vector {
     /// Coordinates of a metric: its value and the mean it comes from. A single metric has no others to be odd
     /// beside, so it gets its distance from that mean and its spread as well.
     fn per_metric(&self) -> usize {
-        if self.metrics.len() == 1 { 4 } else { 2 }
+        if self.metrics.len() == 1 { MOST_PER_METRIC } else { 2 }
     }
 
     fn dimensions(&self) -> usize {
@@ -65,8 +67,12 @@ impl Drawn {
         let Spheres { vector, centres, .. } = &mut self.spheres;
         let Some(at) = vector.metrics.iter().position(|(m, _)| *m == metric) else { return };
         let (dimensions, per) = (vector.dimensions(), vector.per_metric());
-        for (row, centre) in self.rows.iter().zip(centres.chunks_exact_mut(dimensions)) {
-            Vector::write(&vector.metrics[at].1, shapes[*row].as_ref(), &mut centre[at * per..][..per]);
+        let mut own = [0.0; MOST_PER_METRIC];
+        for (place, row) in self.rows.iter().enumerate() {
+            Vector::write(&vector.metrics[at].1, shapes[*row].as_ref(), &mut own[..per]);
+            let ensemble = &mut centres[place / CENTRES * dimensions * CENTRES..];
+            let lanes = ensemble[at * per * CENTRES..].iter_mut().skip(place % CENTRES).step_by(CENTRES);
+            lanes.zip(&own[..per]).for_each(|(to, own)| *to = *own);
         }
     }
 
@@ -94,17 +100,20 @@ impl Spheres {
         Drawn { rows, spheres: Self { vector, centres, radii: Vec::new() } }
     }
 
-    fn ensemble(&self, ensemble: usize) -> impl Iterator<Item = &[f32]> {
-        let size = CENTRES * self.vector.dimensions();
-        self.centres[ensemble * size..][..size].chunks_exact(self.vector.dimensions())
+    /// The coordinates of an ensemble's centres, dimension by dimension.
+    fn ensemble(&self, ensemble: usize) -> &[[f32; CENTRES]] {
+        let dimensions = self.vector.dimensions();
+        &self.centres.as_chunks().0[ensemble * dimensions..][..dimensions]
     }
 
     fn nearest_other(&self, ensemble: usize, centre: usize) -> f32 {
-        let own = self.ensemble(ensemble).nth(centre).unwrap_or_default();
-        let others = self.ensemble(ensemble).enumerate().filter(|(at, _)| *at != centre);
+        let coordinates = self.ensemble(ensemble);
+        let mut distances = [0.0; CENTRES];
+        coordinates.iter().for_each(|lanes| add_squared(&mut distances, lanes[centre], lanes));
+        let others =
+            distances.iter().enumerate().filter(|(at, _)| *at != centre).map(|(_, distance)| *distance);
         // Rows drawn twice are no neighbours: a radius of zero would make everything else infinitely far.
-        let distances = others.map(|(_, other)| squared(own, other)).filter(|d| *d > 1e-9);
-        distances.min_by(f32::total_cmp).unwrap_or(1.0)
+        others.filter(|distance| *distance > 1e-9).min_by(f32::total_cmp).unwrap_or(1.0)
     }
 
     /// Mean over the ensembles of ln(1 + distance² ÷ radius²) to the nearest centre, and in `shares` each metric's part of
@@ -129,27 +138,31 @@ impl Spheres {
         shares.resize(row.len(), 0.0);
         let mut sum = 0.0;
         for ensemble in 0..ENSEMBLES {
-            let distances = self.ensemble(ensemble).map(|centre| squared(point, centre)).enumerate();
-            let (nearest, distance) = distances.min_by(|a, b| a.1.total_cmp(&b.1))?;
+            let coordinates = self.ensemble(ensemble);
+            let mut distances = [0.0; CENTRES];
+            point.iter().zip(coordinates).for_each(|(own, lanes)| add_squared(&mut distances, *own, lanes));
+            let (nearest, distance) = distances.into_iter().enumerate().min_by(|a, b| a.1.total_cmp(&b.1))?;
             let radius = self.radii[ensemble * CENTRES + nearest];
             sum += f64::from(distance / radius).ln_1p();
-            self.add_shares(point, ensemble, nearest, shares);
+            self.add_shares(point, coordinates, nearest, shares);
         }
         let total: f64 = shares.iter().sum();
         shares.iter_mut().for_each(|share| *share /= total.max(f64::MIN_POSITIVE));
         Some(sum / ENSEMBLES as f64)
     }
 
-    fn add_shares(&self, point: &[f32], ensemble: usize, nearest: usize, shares: &mut [f64]) {
+    /// Adds each metric's part of the squared distance from `point` to a centre.
+    fn add_shares(&self, point: &[f32], coordinates: &[[f32; CENTRES]], nearest: usize, shares: &mut [f64]) {
         let per = self.vector.per_metric();
-        let centre = self.ensemble(ensemble).nth(nearest).unwrap_or_default();
-        let parts = point.chunks_exact(per).zip(centre.chunks_exact(per));
-        for ((metric, _), (a, b)) in self.vector.metrics.iter().zip(parts) {
-            shares[*metric] += f64::from(squared(a, b));
+        let parts = point.chunks_exact(per).zip(coordinates.chunks_exact(per));
+        for ((metric, _), (own, lanes)) in self.vector.metrics.iter().zip(parts) {
+            let off = |(own, lanes): (&f32, &[f32; CENTRES])| (own - lanes[nearest]).powi(2);
+            shares[*metric] += f64::from(own.iter().zip(lanes).map(off).sum::<f32>());
         }
     }
 }
 
-fn squared(a: &[f32], b: &[f32]) -> f32 {
-    a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum()
+/// Adds to each centre's squared distance what one coordinate makes of it.
+fn add_squared(distances: &mut [f32; CENTRES], own: f32, lanes: &[f32; CENTRES]) {
+    distances.iter_mut().zip(lanes).for_each(|(distance, lane)| *distance += (own - lane) * (own - lane));
 }

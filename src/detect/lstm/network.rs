@@ -257,10 +257,24 @@ fn add(to: &mut [f32], values: &[f32]) {
     to.iter_mut().zip(values).for_each(|(t, v)| *t += v);
 }
 
+/// Sums that the processor keeps in its registers over all inputs.
+const BLOCK: usize = 32;
+
 /// `to += inputs · matrix`, the matrix having one row an input.
 fn add_product(to: &mut [f32], inputs: &[f32], matrix: &[f32]) {
-    for (input, row) in inputs.iter().zip(matrix.chunks_exact(to.len())) {
-        to.iter_mut().zip(row).for_each(|(t, weight)| *t += input * weight);
+    let width = to.len();
+    let (blocks, rest) = to.as_chunks_mut::<BLOCK>();
+    let blocked = blocks.len() * BLOCK;
+    for (at, block) in blocks.iter_mut().enumerate() {
+        let mut sums = *block;
+        for (input, row) in inputs.iter().zip(matrix.chunks_exact(width)) {
+            let weights = &row.as_chunks::<BLOCK>().0[at];
+            sums.iter_mut().zip(weights).for_each(|(sum, weight)| *sum += input * weight);
+        }
+        *block = sums;
+    }
+    for (input, row) in inputs.iter().zip(matrix.chunks_exact(width)) {
+        rest.iter_mut().zip(&row[blocked..]).for_each(|(t, weight)| *t += input * weight);
     }
 }
 
