@@ -460,7 +460,7 @@ fn cut(settings: &Settings, smoothing: usize) -> Cut {
 /// What the newest row weighs in the strength's course, and the course in the evidence: what lasts ranks above what does
 /// not.
 const COURSE: f64 = 0.3;
-const OF_COURSE: f64 = 0.3;
+const OF_COURSE: f64 = 0.2;
 
 fn exceeds(assessment: Option<&Assessment>, threshold: f64) -> bool {
     assessment.is_some_and(|assessment| assessment.score > threshold)

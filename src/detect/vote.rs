@@ -105,16 +105,17 @@ pub fn reach(surprises: &PerDetector<f64>) -> f64 {
     low
 }
 
-/// The threshold-free strength of `surprises` that ranks rows over a whole run: their weighted mean, not bounded as
-/// confidences are, and unmoved by κ.
+/// The threshold-free strength of `surprises` that ranks rows over a whole run: their weighted root mean square, not
+/// bounded as confidences are, and unmoved by κ. Squared, because what one detector is sure of ranks above what two find a
+/// little odd.
 pub fn strength(surprises: &PerDetector<f64>) -> f64 {
     let mut sum = (0.0, 0.0);
     for (surprise, weight) in surprises.iter().zip(&CANONICAL_WEIGHTS) {
         if let Some(surprise) = surprise {
-            sum = (sum.0 + weight * surprise, sum.1 + weight);
+            sum = (sum.0 + weight * surprise * surprise, sum.1 + weight);
         }
     }
-    if sum.1 > 0.0 { sum.0 / sum.1 } else { 0.0 }
+    if sum.1 > 0.0 { (sum.0 / sum.1).sqrt() } else { 0.0 }
 }
 
 #[cfg(test)]
@@ -199,9 +200,9 @@ mod tests {
     }
 
     #[test]
-    fn strength_is_the_weighted_mean_of_those_who_say_anything() {
+    fn strength_is_the_weighted_root_mean_square_of_those_who_say_anything() {
         let strength = strength(&[Some(4.0), None, Some(8.0), None]);
-        assert!((strength - (0.3 * 4.0 + 0.2 * 8.0) / 0.5).abs() < 1e-12);
+        assert!((strength - ((0.3 * 16.0 + 0.2 * 64.0) / 0.5_f64).sqrt()).abs() < 1e-12);
         assert_eq!(super::strength(&[None; 4]), 0.0);
     }
 }

@@ -147,10 +147,14 @@ pub(super) fn reach(work: &Work) -> f64 {
     vote::reach(&std::array::from_fn(|d| work.surprises[d].target))
 }
 
-/// Half of it by what a training knew, which nothing that came later has moved, half by what is normal now.
+/// How much of the strength is by what a training knew, which nothing that came later has moved; the rest is by what is
+/// normal now.
+const OF_TRAINING: f64 = 0.3;
+
+/// Threshold-free strength of a row.
 pub(super) fn strength(work: &Work) -> f64 {
     let of = |told: fn(&Surprise) -> Option<f64>| {
         vote::strength(&std::array::from_fn(|d| told(&work.surprises[d])))
     };
-    f64::midpoint(of(|surprise| surprise.as_trained), of(|surprise| surprise.target))
+    OF_TRAINING * of(|surprise| surprise.as_trained) + (1.0 - OF_TRAINING) * of(|surprise| surprise.target)
 }
