@@ -19,7 +19,6 @@ pub use sweep::{Basis, Tried};
 
 use crate::config::Config;
 use crate::dataset::Dataset;
-use crate::detect::fits::Task;
 use crate::detect::model_set::ModelSet;
 use crate::detect::panel::Lesson;
 use crate::engine::{Engine, Event, Fit, Health, Setup, TargetSetup, Teaching};
@@ -185,9 +184,6 @@ impl<'a> Stage<'a> {
         let (at, next) = self.scrape(row);
         let step = self.engine.step(Event::Tick(0, at));
         for Fit { target, asked, what } in step.tasks {
-            if let (Task::Retrain(..), Some(recorder)) = (&what, &mut self.recorder) {
-                recorder.retrains();
-            }
             let began = Instant::now();
             let what = what.run(&mut || ());
             self.outcome.fitting += began.elapsed();

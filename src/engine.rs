@@ -3,6 +3,7 @@
 //! Synchronous and deterministic: time comes with the events, fits run elsewhere and come back as events, and a fit
 //! asked for at one check takes effect thirty checks later, so that how long it took changes nothing.
 
+mod canonical;
 pub mod kept;
 mod rule;
 pub mod shed;

@@ -129,8 +129,6 @@ pub(super) struct Recorder {
     /// Position among `fired` of what still fires, one a metric.
     open: Vec<Option<usize>>,
     sweep: Sweep,
-    /// How often new models were fitted and tried against those in use.
-    retrained: usize,
 }
 
 impl Recorder {
@@ -143,7 +141,6 @@ impl Recorder {
             fired: Vec::new(),
             open: vec![None; width],
             sweep: Sweep::new(setup),
-            retrained: 0,
         }
     }
 
@@ -193,14 +190,9 @@ impl Recorder {
         self.sweep.untouched(rows);
     }
 
-    /// New models are tried against those in use.
-    pub(super) fn retrains(&mut self) {
-        self.retrained += 1;
-    }
-
     pub(super) fn finish(self, counted: &Counted) -> Recording {
         Recording {
-            sweep: self.sweep.tally(counted, self.retrained),
+            sweep: self.sweep.tally(counted),
             frame: self.frame,
             metrics: self.metrics,
             fired: self.fired,

@@ -1,8 +1,8 @@
 //! What other thresholds would have given: the same verdicts, each threshold with its own incidents.
 //!
-//! A threshold also decides what is learned, because incidents are not, so this is exact only where both would have
-//! learned the same ([`crate::engine::trial`]). How often they would not is counted and told; what it comes to is more
-//! than one would think, above all far below the configured threshold, so [`super::rerun`] tells for certain.
+//! A threshold below its default also decides what is learned, because incidents are not, so this is exact only where both
+//! would have learned the same ([`crate::engine::trial`]). How often they would not is counted and told; what it comes to
+//! is more than one would think, above all far below the default, so [`super::rerun`] tells for certain.
 
 use super::outcome::{Counted, Quality};
 use crate::detect::verdict::Severity;
@@ -40,8 +40,6 @@ pub enum Basis {
     Estimated {
         /// Checks of which it would have learned something else.
         learned_otherwise: usize,
-        /// Trials of new models, which another threshold may decide otherwise.
-        retrained: usize,
     },
 }
 
@@ -104,17 +102,16 @@ impl Sweep {
         self.lanes[self.configured].trial.firing()
     }
 
-    /// What came of it, where new models were tried so many times.
-    pub(super) fn tally(&self, counted: &Counted, retrained: usize) -> Vec<Tried> {
+    /// What came of it.
+    pub(super) fn tally(&self, counted: &Counted) -> Vec<Tried> {
         let tally = |(at, lane): (usize, &Lane)| {
             let (alerts, quality) = counted.tally(|row| lane.alert[row]);
-            let configured = at == self.configured;
             Tried {
                 threshold: lane.trial.threshold(),
-                configured,
+                configured: at == self.configured,
                 alerts: alerts.len(),
                 quality,
-                basis: lane.basis(if configured { 0 } else { retrained }),
+                basis: lane.basis(),
             }
         };
         self.lanes.iter().enumerate().map(tally).collect()
@@ -122,10 +119,10 @@ impl Sweep {
 }
 
 impl Lane {
-    fn basis(&self, retrained: usize) -> Basis {
-        match (self.learned_otherwise, retrained) {
-            (0, 0) => Basis::SameLearned,
-            (learned_otherwise, retrained) => Basis::Estimated { learned_otherwise, retrained },
+    fn basis(&self) -> Basis {
+        match self.learned_otherwise {
+            0 => Basis::SameLearned,
+            learned_otherwise => Basis::Estimated { learned_otherwise },
         }
     }
 }

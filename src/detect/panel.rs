@@ -91,8 +91,8 @@ pub struct Verdict {
     pub metrics: Vec<MetricVerdict>,
     /// Threshold-free strength of the target's anomaly; 0 and up, unbounded.
     pub evidence: f64,
-    /// Whether the target is anomalous with every knob at its default.
-    pub flagged: bool,
+    /// Where the target is anomalous with every knob at its default: the metric that is meant then.
+    pub flagged: Option<usize>,
 }
 
 /// What the panel says of one metric.
@@ -221,14 +221,16 @@ impl Panel {
         let kappa = self.budget.kappa();
         let mut verdict = self.vote(work, kappa, &self.knobs());
         let canonical = self.vote(work, kappa, &CANONICAL);
-        verdict.flagged = exceeds(canonical.target.as_ref(), CANONICAL_THRESHOLD);
+        let is_flagged = exceeds(canonical.target.as_ref(), CANONICAL_THRESHOLD);
+        verdict.flagged = canonical.consensus.filter(|_| is_flagged);
         for (at, (metric, canonical_metric)) in verdict.metrics.iter_mut().zip(&canonical.metrics).enumerate()
         {
-            // A target's anomaly is its consensus metric's.
-            let is_meant = canonical.consensus == Some(at);
-            let assessment = if is_meant { &canonical.target } else { &canonical_metric.assessment };
-            metric.flagged = exceeds(assessment.as_ref(), CANONICAL_THRESHOLD);
-            metric.doubtful = !self.is_known(at) && exceeds(assessment.as_ref(), DOUBT);
+            // A target's anomaly is its consensus metric's as well.
+            let of_target = canonical.target.as_ref().filter(|_| canonical.consensus == Some(at));
+            let own = canonical_metric.assessment.as_ref();
+            let is_over = |threshold| exceeds(own, threshold) || exceeds(of_target, threshold);
+            metric.flagged = is_over(CANONICAL_THRESHOLD);
+            metric.doubtful = !self.is_known(at) && is_over(DOUBT);
         }
         work.strength = strength(work);
         work.course = self.course + COURSE * (work.strength - self.course);
@@ -287,7 +289,7 @@ impl Panel {
         let deviations = consensus.map(|metric| work.deviations[metric]).unwrap_or_default();
         let has_value = metrics.iter().any(|metric| metric.assessment.is_some());
         let target = if has_value { vote::assess(target, &deviations, &weights) } else { None };
-        Verdict { target, consensus, metrics, evidence: 0.0, flagged: false }
+        Verdict { target, consensus, metrics, evidence: 0.0, flagged: None }
     }
 
     /// Whether a metric's tail is one of many scores.

@@ -179,13 +179,13 @@ impl Retraining {
             faults.iter().for_each(|fault| fault.strike(row - from, &mut values));
             let at: Timestamp = past.at(row);
             let verdict = panel.assess(at, &values, &mut work);
-            let is_over = verdict.target.is_some_and(|target| target.score > self.settings.threshold);
-            over = if is_over { over + 1 } else { 0 };
+            // Whatever a person's knobs: those act after the models.
+            over = if verdict.flagged.is_some() { over + 1 } else { 0 };
             if over == self.settings.open_after {
                 begins.push(row - from);
             }
-            let is_lead = |metric: usize| is_over && verdict.consensus == Some(metric);
-            let in_incident: Vec<bool> = (0..values.len()).map(is_lead).collect();
+            let in_incident: Vec<bool> =
+                (0..values.len()).map(|metric| verdict.flagged == Some(metric)).collect();
             panel.learn(at, &values, &mut work, &verdict, &in_incident);
             if row % SLICE == 0 {
                 pause();

@@ -30,7 +30,7 @@ impl Rule<'_> {
             // fewer: one that closes early may open again.
             holds: assessment.score > self.threshold.min(CANONICAL_THRESHOLD)
                 || of_metric.flagged
-                || (leads && verdict.flagged),
+                || (leads && verdict.flagged.is_some()),
             severity: self.severities.of(&assessment),
             assessment,
             value,

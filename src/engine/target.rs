@@ -10,6 +10,7 @@ use std::time::Duration;
 
 pub(super) use restore::ended;
 
+use super::canonical::Canonical;
 use super::rule::Rule;
 use super::shed::Shed;
 use super::{Change, Fit, Health, Judgement, Setup, TargetSetup, Teaching};
@@ -66,6 +67,7 @@ pub(super) struct Target {
     last_verdict: Option<Timestamp>,
     /// Slot whose incident stands for the target's anomaly.
     lead: Option<usize>,
+    canonical: Canonical,
     /// One a signal: why it has no data.
     no_data: Vec<Option<String>>,
     dropped: u64,
@@ -94,6 +96,7 @@ impl Target {
             verdict: Verdict::default(),
             last_verdict: None,
             lead: None,
+            canonical: Canonical::default(),
             no_data: vec![None; setup.signals.len()],
             dropped: 0,
             health: None,
@@ -145,6 +148,7 @@ impl Target {
         if self.after_gap {
             self.panel.skip(passed);
             self.slots.iter_mut().for_each(|slot| slot.machine.gap(at));
+            self.canonical.gap(at);
         }
         self.read(at, setup);
         if !setup.enabled {
@@ -153,7 +157,11 @@ impl Target {
         }
         self.verdict = self.panel.assess(at, &self.values, &mut self.work);
         self.last_verdict = self.verdict.target.map(|_| at).or(self.last_verdict);
-        let mut changes = if self.after_gap { Vec::new() } else { self.move_incidents(at, setup) };
+        let mut changes = Vec::new();
+        if !self.after_gap {
+            changes = self.move_incidents(at, setup);
+            self.canonical.step(at, &self.verdict, &self.values, &setup.persistence);
+        }
         if kind == Kind::Regular {
             self.learn(at, &mut changes);
         }
@@ -161,9 +169,12 @@ impl Target {
     }
 
     fn learn(&mut self, at: Timestamp, changes: &mut Vec<Change>) {
-        let in_incident: Vec<bool> = self.slots.iter().map(|slot| slot.machine.is_active()).collect();
+        let slots = self.slots.iter().enumerate();
+        let in_incident: Vec<bool> =
+            slots.map(|(at, slot)| slot.machine.is_active() || self.canonical.is_active(at)).collect();
         let adapted = self.panel.learn(at, &self.values, &mut self.work, &self.verdict, &in_incident);
         for slot in adapted {
+            self.canonical.end(slot, at);
             changes.extend(self.end(slot, at, Reason::Adapted));
         }
     }
@@ -277,6 +288,7 @@ impl Target {
             return None;
         };
         self.slots[slot].name(output, setup);
+        self.canonical.end(slot, at);
         self.panel.replace(slot, self.slots[slot].metric(setup, false));
         Some(slot)
     }
@@ -360,6 +372,7 @@ impl Target {
 
     /// Ends whatever is under way, because nobody watches it any more.
     pub(super) fn end_all(&mut self, at: Timestamp) -> Vec<Change> {
+        self.canonical = Canonical::default();
         (0..self.slots.len()).filter_map(|slot| self.end(slot, at, Reason::Reconfigured)).collect()
     }
 
@@ -443,6 +456,7 @@ impl Target {
             }
         }
         self.lead = before.lead.and_then(|lead| Some(stays.iter().find(|(was, _)| *was == lead)?.1));
+        self.canonical.inherit(&before.canonical, &stays);
         self.panel.inherit(&mut before.panel, &stays);
         before.end_all(now)
     }

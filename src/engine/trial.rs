@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::canonical::Canonical;
 use super::rule::Rule;
 use super::{Judgement, Setup};
 use crate::detect::guard::{Guard, Learning};
@@ -25,6 +26,7 @@ pub struct Trial {
     /// Metric whose incident stands for the target's anomaly.
     lead: Option<usize>,
     machines: Vec<Machine>,
+    canonical: Canonical,
     guards: Vec<Guard>,
     learning: Vec<Learning>,
     nobody: Labels,
@@ -41,6 +43,7 @@ impl Trial {
             adapt_after: setup.detection.adapt_after,
             lead: None,
             machines: Vec::new(),
+            canonical: Canonical::default(),
             guards: Vec::new(),
             learning: Vec::new(),
             nobody: Labels::empty(),
@@ -60,6 +63,7 @@ impl Trial {
         let passed = self.last.replace(at).map_or(Duration::ZERO, |last| at.since(last));
         if judgement.after_gap {
             self.machines.iter_mut().for_each(|machine| machine.gap(at));
+            self.canonical.gap(at);
             self.guards.iter_mut().for_each(|guard| guard.skip(passed));
         } else {
             self.move_incidents(at, judgement);
@@ -77,17 +81,19 @@ impl Trial {
             let check = Check { at, reading: judgement.values[metric].map(read) };
             machine.step(&check, &self.persistence, (&self.nobody, &self.nobody));
         }
+        self.canonical.step(at, judgement.verdict, judgement.values, &self.persistence);
     }
 
     fn learn(&mut self, at: Timestamp, judgement: &Judgement<'_>) {
         self.learning.clear();
         for (metric, value) in judgement.values.iter().enumerate() {
-            let is_active = self.machines[metric].is_active();
+            let is_active = self.machines[metric].is_active() || self.canonical.is_active(metric);
             let suspicion = judgement.verdict.metrics[metric].suspicion(is_active);
             let decide = |_| self.guards[metric].decide(at, suspicion, self.adapt_after);
             self.learning.push(value.map_or(Learning::Learn, decide));
             if matches!(self.learning[metric], Learning::Adapt { .. }) {
                 self.machines[metric].end(at, Reason::Adapted);
+                self.canonical.end(metric, at);
                 self.lead = self.lead.filter(|lead| *lead != metric);
             }
         }

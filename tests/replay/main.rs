@@ -230,6 +230,33 @@ fn turning_a_knob_to_quieter_never_adds_incidents() {
 }
 
 #[test]
+fn however_quiet_a_knob_is_turned_the_same_is_learned() {
+    let evidence = |turn: &dyn Fn(&mut Config)| {
+        let mut config = config(10);
+        turn(&mut config);
+        let mut engine = Engine::new(setup(&config));
+        let mut host = Host::new(21);
+        for (at, fault) in [(2, Fault::Cpu), (3, Fault::Memory), (4, Fault::Slight)] {
+            host = host.with(fault, f64::from(at) * 3600.0, f64::from(at) * 3600.0 + 300.0);
+        }
+        let mut evidence = Vec::new();
+        for second in (10..=5 * HOUR).step_by(10) {
+            (second - 10..second).for_each(|second| host.live(second as f64));
+            feed(&mut engine, host.scrape(second as f64), false);
+            evidence.push(engine.judgement(0).unwrap().verdict.evidence);
+        }
+        evidence
+    };
+    let by_default = evidence(&|_| ());
+    assert!(by_default.iter().any(|evidence| *evidence > 3.0));
+    let threshold = |t| evidence(&|c: &mut Config| c.detector.ensemble_threshold = Ratio::new(t).unwrap());
+    assert_eq!(threshold(0.75), by_default);
+    assert_eq!(threshold(0.99), by_default);
+    assert_eq!(evidence(&|c: &mut Config| c.detector.zscore.threshold = 30.0), by_default);
+    assert_eq!(evidence(&|c: &mut Config| c.detector.isolation_forest.contamination = 1e-6), by_default);
+}
+
+#[test]
 fn a_level_held_for_longer_than_the_baseline_is_old_is_the_new_normal_and_no_recovery() {
     let mut engine = Engine::new(setup(&config(10)));
     let mut host = Host::new(5).with(Fault::Memory, HOUR as f64, 1e9);

@@ -30,20 +30,12 @@ fn explain(html: &mut String, subject: &Subject<'_>) {
          the same. An alert must also persist and reach a severity, so a lower threshold does not always mean more of \
          them.",
     );
-    let estimates = subject.recording.sweep.iter().filter_map(|tried| match tried.basis {
-        Basis::Estimated { retrained, .. } => Some(retrained),
-        _ => None,
-    });
-    if let Some(retrained) = estimates.max() {
+    if subject.recording.sweep.iter().any(|tried| !tried.is_exact()) {
         html.push_str(
             " <strong>Some rows are estimates</strong>: the incidents of that threshold on the scores of this replay. \
-             What belongs to an incident is not learned, so by another threshold other values would have been learned \
-             and the scores would have come to differ, far from the configured threshold by much.",
+             What belongs to an incident is not learned, so by a threshold below its default other values would have \
+             been learned and the scores would have come to differ, far below by much.",
         );
-        if retrained > 0 {
-            let trials = plural(retrained, "trial");
-            let _ = write!(html, " It may also have decided otherwise in {trials} of newly fitted models.");
-        }
         html.push_str(
             " <code>backtest --replay-thresholds</code> replays the recording for each and is exact.",
         );
@@ -81,7 +73,7 @@ fn basis(tried: &Tried) -> String {
         _ if tried.configured => "this replay".to_owned(),
         Basis::SameLearned => "exact: it would have learned the same".to_owned(),
         Basis::Replayed => "replayed".to_owned(),
-        Basis::Estimated { learned_otherwise, .. } => {
+        Basis::Estimated { learned_otherwise } => {
             format!("estimate: {} learned otherwise", plural(learned_otherwise, "check"))
         }
     }

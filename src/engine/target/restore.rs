@@ -120,6 +120,7 @@ impl Target {
             self.slots.iter().position(|slot| slot.labels == standing.metric && slot.output.is_some());
         let at = self.last_tick.unwrap_or_default();
         let Some(slot) = known.or_else(|| self.slot_of(signal, &output, at, setup)) else { return false };
+        self.canonical.stand(slot, &standing.machine, standing.leads);
         self.slots[slot].machine = standing.machine.clone();
         if standing.leads {
             self.lead = Some(slot);
