@@ -3,12 +3,12 @@
 //! They begin in the order of their names, a few at a time: those that watch something else, and mostly wait,
 //! are named so that they run beside those that take turns with the machine.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, reason = "how soon it was is worth a line")]
 #![allow(unreachable_pub, dead_code, reason = "the servers are shared with the other real tests")]
 
-mod cpu;
+mod calm;
+mod faults;
 mod long_interval;
-mod memory;
-mod quiet;
 #[path = "../real/servers.rs"]
 mod servers;
 mod steps;
