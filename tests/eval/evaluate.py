@@ -17,6 +17,7 @@ HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
 TARGET = REPOSITORY / os.environ.get("CARGO_TARGET_DIR", "target")
 OURS = "dwcp-anomaly"
+THRESHOLD = "DWCP__DETECTOR__ENSEMBLE_THRESHOLD"
 GAP = 5  # alerts at most so many rows apart count as one
 
 
@@ -30,6 +31,9 @@ def arguments():
     parser.add_argument("--scorer", type=Path, help="the scorer; score.py beside the bundle by default")
     parser.add_argument("--program", type=Path, help="dwcp-anomaly to try; the release build by default")
     parser.add_argument("--peers", action="store_true", help="run the peers on the same data too")
+    parser.add_argument(
+        "--thresholds", nargs="*", help="replay by these higher thresholds too, and prove that each only makes alerts fewer"
+    )
     parser.add_argument("--family", nargs="+", action="extend", help="these families alone")
     parser.add_argument("--part", choices=["dev", "check", "all"], default="all", help="half of the entities, or all")
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time (default: 2)")
@@ -92,6 +96,18 @@ def evaluate(asked):
     print("scoring", file=sys.stderr)
     score(judge, methods, asked.out, asked.jobs)
     print(step("table.py", asked.out, *methods), end="")
+    if asked.thresholds:
+        print(raised(program, chosen, asked), end="")
+
+
+def raised(program, chosen, asked):
+    thresholds = sorted(asked.thresholds, key=float)
+    for threshold in thresholds:
+        print(f"ensemble_threshold {threshold}: the same entities", file=sys.stderr)
+        os.environ[THRESHOLD] = threshold
+        replay.replay_all(program, chosen, asked.out / f"threshold-{threshold}", asked.jobs)
+    os.environ.pop(THRESHOLD)
+    return step("thresholds.py", asked.out, asked.out / OURS, *thresholds)
 
 
 def main():

@@ -13,6 +13,7 @@ import evaluate
 import figures
 import peers
 import table
+import thresholds
 import tiny
 
 HERE = Path(__file__).resolve().parent
@@ -190,6 +191,30 @@ class Tables(unittest.TestCase):
         self.assertEqual(shown, "| hosts | 1 | 4 | 0.500 | 0.750 | – | 0.00 | – | 10.0 |")
 
 
+class Thresholds(unittest.TestCase):
+    def compared(self, **alerts):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        for name, alert in alerts.items():
+            path = Path(directory.name) / name / "hosts" / "a.csv"
+            path.parent.mkdir(parents=True)
+            evidence = "2.5" if name == "otherwise" else "1.5"
+            path.write_text("evidence,alert\n" + "".join(f"{evidence},{row}\n" for row in alert))
+        base, *others = (Path(directory.name) / name for name in alerts)
+        counts, complaints = thresholds.compare(base, [base, *others])
+        return list(counts.values()), complaints
+
+    def test_alerts_within_those_of_the_threshold_below_are_counted(self):
+        counts, complaints = self.compared(low="0110011", middle="0110001", high="0100000")
+        self.assertEqual((counts, complaints), ([[2, 4], [2, 3], [1, 1]], []))
+
+    def test_an_alert_elsewhere_and_another_evidence_are_named(self):
+        _, complaints = self.compared(low="0110", high="0011")
+        self.assertRegex(" ".join(complaints), r"high/hosts/a\.csv: an alert that the threshold below has not, rows \[3\]")
+        _, complaints = self.compared(low="0110", otherwise="0110")
+        self.assertRegex(" ".join(complaints), r"otherwise/hosts/a\.csv: another evidence")
+
+
 class Driver(unittest.TestCase):
     def run_it(self, directory, *flags):
         command = [
@@ -221,6 +246,12 @@ class Driver(unittest.TestCase):
         self.assertEqual([p.name for p in (directory / "out").rglob("*.csv")], ["b.csv"])
         self.assertRegex(done.stdout, r"^## dwcp-anomaly, check\n(.*\n)+\| pods \| 1 \| 1 \|")
         self.assertNotIn(", all", done.stdout)
+
+    def test_higher_thresholds_are_replayed_and_compared(self):
+        directory = tiny_bundle(self)
+        done = self.run_it(directory, "--program", ASKED.program, "--family", "hosts", "--thresholds", "0.95", "0.7")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stdout, r"## A raised threshold\n\n.*\n.*\n\| default \| .*\n\| 0\.7 \| .*\n\| 0\.95 \| ")
 
     def test_what_fails_is_named(self):
         directory = tiny_bundle(self)
