@@ -102,18 +102,23 @@ pub struct MetricVerdict {
     pub assessment: Option<Assessment>,
     /// Where it is expected.
     pub band: Option<Band>,
-    /// Whether it is anomalous with every knob at its default: then its value is not learned.
+    /// Whether it is anomalous by itself with every knob at its default.
     pub flagged: bool,
-    /// Whether its value is not learned either although it is not flagged: while little is known it might as well be.
+    /// Whether its value is not learned although it is not flagged: while little is known it might as well be.
     pub doubtful: bool,
 }
 
-impl MetricVerdict {
-    /// How its value looks to whoever would learn it.
-    pub fn suspicion(&self, in_incident: bool) -> Suspicion {
-        if in_incident || self.flagged {
+impl Verdict {
+    /// Whether a metric is anomalous with every knob at its default, by itself or because the target is and it is meant.
+    pub fn flags(&self, metric: usize) -> bool {
+        self.metrics[metric].flagged || self.flagged == Some(metric)
+    }
+
+    /// How a metric's value looks to whoever would learn it.
+    pub fn suspicion(&self, metric: usize, in_incident: bool) -> Suspicion {
+        if in_incident || self.flags(metric) {
             Suspicion::Flagged
-        } else if self.doubtful {
+        } else if self.metrics[metric].doubtful {
             Suspicion::Doubtful
         } else {
             Suspicion::None
@@ -225,12 +230,11 @@ impl Panel {
         verdict.flagged = canonical.consensus.filter(|_| is_flagged);
         for (at, (metric, canonical_metric)) in verdict.metrics.iter_mut().zip(&canonical.metrics).enumerate()
         {
+            let own = canonical_metric.assessment.as_ref();
+            metric.flagged = exceeds(own, CANONICAL_THRESHOLD);
             // A target's anomaly is its consensus metric's as well.
             let of_target = canonical.target.as_ref().filter(|_| canonical.consensus == Some(at));
-            let own = canonical_metric.assessment.as_ref();
-            let is_over = |threshold| exceeds(own, threshold) || exceeds(of_target, threshold);
-            metric.flagged = is_over(CANONICAL_THRESHOLD);
-            metric.doubtful = !self.is_known(at) && is_over(DOUBT);
+            metric.doubtful = !self.is_known(at) && (exceeds(own, DOUBT) || exceeds(of_target, DOUBT));
         }
         work.strength = strength(work);
         work.course = self.course + COURSE * (work.strength - self.course);
@@ -341,7 +345,7 @@ impl Panel {
             if let (Some(drift), Some(value)) = (&mut watched.drift, values[metric]) {
                 drift.take(value, self.settings.interval);
             }
-            let suspicion = verdict.metrics[metric].suspicion(in_incident[metric]);
+            let suspicion = verdict.suspicion(metric, in_incident[metric]);
             let learning = watched.guard.decide(at, suspicion, self.settings.adapt_after);
             work.learn.push(learning == Learning::Learn);
             let expected = narrowest(&work.looks[0].expectations[metric], &CANONICAL_WEIGHTS);

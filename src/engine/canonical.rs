@@ -81,10 +81,10 @@ impl Canonical {
 }
 
 fn reading(verdict: &Verdict, metric: usize, leads: bool, value: f64) -> Reading {
-    let is_over = verdict.metrics[metric].flagged || (leads && verdict.flagged.is_some());
+    let of_target = leads && verdict.flagged.is_some();
     Reading {
-        opens: is_over,
-        holds: is_over,
+        opens: of_target || verdict.metrics[metric].flagged,
+        holds: of_target || verdict.flags(metric),
         severity: Severity::Info,
         assessment: Assessment::default(),
         value,

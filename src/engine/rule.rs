@@ -29,7 +29,7 @@ impl Rule<'_> {
             // A knob turned to quieter closes nothing earlier than its default would, so it can only make incidents
             // fewer: one that closes early may open again.
             holds: assessment.score > self.threshold.min(CANONICAL_THRESHOLD)
-                || of_metric.flagged
+                || verdict.flags(metric)
                 || (leads && verdict.flagged.is_some()),
             severity: self.severities.of(&assessment),
             assessment,

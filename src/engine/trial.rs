@@ -88,7 +88,7 @@ impl Trial {
         self.learning.clear();
         for (metric, value) in judgement.values.iter().enumerate() {
             let is_active = self.machines[metric].is_active() || self.canonical.is_active(metric);
-            let suspicion = judgement.verdict.metrics[metric].suspicion(is_active);
+            let suspicion = judgement.verdict.suspicion(metric, is_active);
             let decide = |_| self.guards[metric].decide(at, suspicion, self.adapt_after);
             self.learning.push(value.map_or(Learning::Learn, decide));
             if matches!(self.learning[metric], Learning::Adapt { .. }) {
