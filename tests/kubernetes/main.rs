@@ -6,6 +6,7 @@ mod authority;
 mod degraded;
 mod image;
 mod manifests;
+mod operators;
 mod readme;
 #[path = "../real/servers.rs"]
 mod servers;
