@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use reqwest::Client;
+use futures_util::future::join_all;
 use reqwest::header::CONTENT_TYPE;
+use reqwest::{Client, Url};
 
 use super::discovery::Endpoint;
 use super::http;
 use super::level::Posted;
 use super::retry::{Failure, Kind};
+use crate::series::Labels;
 
 /// What counts are kept under.
 pub const NOTIFIER: &str = "alertmanager";
@@ -36,16 +38,32 @@ impl Alertmanager {
     /// # Errors
     /// Why they were not taken.
     pub async fn post(&self, alerts: &[Arc<Posted>]) -> Result<(), Failure> {
-        let mut body =
-            String::with_capacity(2 + alerts.iter().map(|alert| alert.json.len() + 1).sum::<usize>());
-        for alert in alerts {
+        let all = join_all(alerts.iter().map(|alert| self.wording(alert))).await;
+        let mut body = String::with_capacity(2 + all.iter().map(|alert| alert.len() + 1).sum::<usize>());
+        for alert in all {
             body.push(if body.is_empty() { '[' } else { ',' });
-            body.push_str(&alert.json);
+            body.push_str(alert);
         }
         body.push(']');
         let request = self.client()?.post(format!("{}/api/v2/alerts", self.endpoint.url));
         let request = request.header(CONTENT_TYPE, "application/json").body(body);
         http::send(request, &self.endpoint.access, &[]).await.map(drop)
+    }
+
+    async fn wording<'a>(&self, alert: &'a Posted) -> &'a str {
+        match &alert.worse {
+            Some(worse) if self.holds(&worse.labels).await => &worse.json,
+            _ => &alert.json,
+        }
+    }
+
+    /// Whether it says that it has an active alert with these labels.
+    async fn holds(&self, labels: &Labels) -> bool {
+        let matchers = labels.iter().map(|(name, value)| ("filter", format!("{name}={value:?}")));
+        let url = Url::parse_with_params(&format!("{}/api/v2/alerts", self.endpoint.url), matchers);
+        let (Ok(client), Ok(url)) = (self.client(), url) else { return false };
+        let answer = http::send(client.get(url), &self.endpoint.access, &[]).await;
+        answer.is_ok_and(|alerts| alerts.starts_with("[{"))
     }
 
     /// Whether it says that it is healthy. One that does not know the question was reached as well.

@@ -67,6 +67,8 @@ pub struct Step {
     /// When it ended, or was superseded.
     pub ended_at: Option<Timestamp>,
     superseded_by: Option<Severity>,
+    /// Its labels at the worst severity, where another may report that.
+    worse: Option<Labels>,
     posted: OnceLock<Arc<Posted>>,
 }
 
@@ -79,6 +81,19 @@ pub struct Posted {
     pub starts_at: Timestamp,
     /// Whether it has ended.
     pub resolved: bool,
+    /// One object of the request's list.
+    pub json: String,
+    /// What is told instead to whom another has told the worse.
+    pub worse: Option<Worse>,
+}
+
+/// An alert of a shared node as those tell it to whom it is worse.
+///
+/// The milder would otherwise be news when the worse lapses, though it is the same fault and only another's view of it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Worse {
+    /// As Alertmanager would know it.
+    pub labels: Labels,
     /// One object of the request's list.
     pub json: String,
 }
@@ -133,8 +148,13 @@ impl Level {
                 });
                 known.clone()
             };
-            let own = Case::own(position, incident, &mut label, now);
-            cases.extend(own.map(|case| Case { lapses, ..case }));
+            let Some(mut case) = Case::own(position, incident, &mut label, now) else { continue };
+            case.lapses = lapses;
+            if lapses && let Some(step) = case.steps.last_mut() {
+                let worst = label(Severity::Critical).filter(|(key, _)| *key != step.key);
+                step.worse = worst.map(|(_, labels)| labels);
+            }
+            cases.push(case);
         }
         namer.known = fresh;
         cases.extend(Case::relayed(relayed, now));
@@ -173,7 +193,14 @@ impl Level {
 
     /// The same for a queue; written once, however many queues it lies in.
     pub fn posted(&self, case: &Case, step: &Step) -> Arc<Posted> {
-        let write = || Arc::new(Posted { starts_at: case.started_at, ..Posted::of(&self.alert(case, step)) });
+        let write = || {
+            let alert = self.alert(case, step);
+            let worse = step.worse.as_ref().map(|labels| Worse {
+                labels: labels.clone(),
+                json: json(&Alert { labels: labels.clone(), ..alert.clone() }),
+            });
+            Arc::new(Posted { starts_at: case.started_at, worse, ..Posted::of(&alert) })
+        };
         Arc::clone(step.posted.get_or_init(write))
     }
 }
@@ -185,10 +212,15 @@ impl Posted {
             key: fingerprint(&alert.labels),
             starts_at: alert.starts_at,
             resolved: alert.resolved,
-            // Text and times always can be written.
-            json: serde_json::to_string(alert).unwrap_or_default(),
+            json: json(alert),
+            worse: None,
         }
     }
+}
+
+fn json(alert: &Alert) -> String {
+    // Text and times always can be written.
+    serde_json::to_string(alert).unwrap_or_default()
 }
 
 impl Step {
@@ -197,7 +229,7 @@ impl Step {
         ended_at: Option<Timestamp>,
         superseded_by: Option<Severity>,
     ) -> Self {
-        Self { key, labels, ended_at, superseded_by, posted: OnceLock::new() }
+        Self { key, labels, ended_at, superseded_by, worse: None, posted: OnceLock::new() }
     }
 }
 

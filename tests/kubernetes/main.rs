@@ -6,9 +6,15 @@ mod authority;
 mod degraded;
 mod image;
 mod manifests;
+mod operators;
 mod readme;
 #[path = "../real/servers.rs"]
 mod servers;
+mod shared_nodes;
+#[path = "../real/sink.rs"]
+mod sink;
+#[path = "../real/synthetic.rs"]
+mod synthetic;
 mod tools;
 mod webhook;
 mod webhook_server;

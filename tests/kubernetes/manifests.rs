@@ -7,7 +7,7 @@ use crate::tools::{VERSIONS, is_restricted, objects, program, root, sidecar, val
 
 const BINARY: &str = env!("CARGO_BIN_EXE_dwcp-anomaly");
 
-fn render(directory: &str) -> String {
+pub fn render(directory: &str) -> String {
     let path = root().join("k8s").join(directory);
     let output = std::process::Command::new(program("kubectl")).arg("kustomize").arg(path).output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);

@@ -174,9 +174,18 @@ pub fn alertmanager() -> Server {
 }
 
 pub fn alertmanager_at(port: u16) -> Server {
+    alertmanager_of(port, "route: {receiver: none}\nreceivers: [{name: none}]\n")
+}
+
+/// An Alertmanager with a configuration.
+pub fn alertmanager_with(config: &str) -> Server {
+    alertmanager_of(free_port(), config)
+}
+
+fn alertmanager_of(port: u16, config: &str) -> Server {
     let directory = directory();
     let file = directory.path().join("alertmanager.yml");
-    std::fs::write(&file, "route: {receiver: none}\nreceivers: [{name: none}]\n").unwrap();
+    std::fs::write(&file, config).unwrap();
     let arguments = [
         format!("--config.file={}", file.display()),
         format!("--storage.path={}", directory.path().display()),

@@ -171,3 +171,20 @@ fn alerts_of_a_shared_node_end_by_themselves() {
     assert_eq!(json["endsAt"], "1970-01-01T00:01:05.000Z", "45 s after it was told");
     assert_eq!(after, None, "its end is not told");
 }
+
+#[test]
+fn what_is_mild_here_can_be_told_as_what_it_is_to_another_reporter_of_the_node() {
+    let worse = |severity, shared_nodes| {
+        let identity = Arc::new(Identity { shared_nodes, ..Identity::clone(&identity()) });
+        let snapshot =
+            Snapshot { incidents: vec![incident("a", &[(severity, 5)], None)].into(), ..Snapshot::default() };
+        let level = Level::new(Arc::new(snapshot), &[], identity, &mut Namer::default(), at(20));
+        let posted = level.posted(&level.cases[0], &level.cases[0].steps[0]);
+        posted.worse.as_ref().map(|worse| (posted.json.clone(), worse.json.clone(), worse.labels.clone()))
+    };
+    let (mild, told, labels) = worse(Severity::Warning, true).unwrap();
+    assert_eq!(labels.get("severity"), Some("critical"));
+    assert_eq!(told, mild.replace(r#""severity":"warning""#, r#""severity":"critical""#));
+    assert_eq!(worse(Severity::Critical, true), None, "it cannot be worse");
+    assert_eq!(worse(Severity::Warning, false), None, "nobody else reports it");
+}
