@@ -1,6 +1,7 @@
 //! An alert, as Alertmanager takes it.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -69,36 +70,35 @@ pub(super) fn annotations(
         target.and_then(|target| target.metrics.iter().find(|metric| metric.labels == incident.metric));
     let unit = metric.map(|metric| metric.unit.as_str()).unwrap_or_default();
     let with_unit =
-        |value: f64| if unit.is_empty() { short(value) } else { format!("{} {unit}", short(value)) };
+        |number: &str| if unit.is_empty() { number.to_owned() } else { format!("{number} {unit}") };
     let instance = incident.target.get("instance").unwrap_or_default();
-    let expected = incident.expected.map(with_unit);
-    let instead = expected.as_ref().map(|e| format!(", expected {e}")).unwrap_or_default();
+    let (value, expected) = (short(incident.value), incident.expected.map(short).unwrap_or_default());
+    let sigma = short(incident.worst.deviation_sigma);
+    let mut said = with_unit(&value);
+    if !expected.is_empty() {
+        said = format!("{said}, expected {}", with_unit(&expected));
+    }
     let votes: Vec<String> =
         incident.votes().map(|(detector, c)| format!("{}={}", detector.name(), short(c))).collect();
-    let also = if incident.also.is_empty() {
-        String::new()
-    } else {
-        format!(" Also anomalous: {}.", incident.also.join(", "))
-    };
-    let description = format!(
-        "{name} on {instance} is {} sigma from what is normal: {}{instead}. Detectors: {}.{also}",
-        short(incident.worst.deviation_sigma),
-        with_unit(incident.value),
-        votes.join(", "),
-    );
+    let (models, also) = (votes.join(", "), incident.also.join(", "));
+    let mut description =
+        format!("{name} on {instance} is {sigma} sigma from what is normal: {said}. Detectors: {models}.");
+    if !also.is_empty() {
+        description = format!("{description} Also anomalous: {also}.");
+    }
     let runbook = metric.and_then(|metric| metric.runbook_url.clone());
     let told = [
-        ("summary", format!("{name} on {instance} is anomalous: {}{instead}", with_unit(incident.value))),
+        ("summary", format!("{name} on {instance} is anomalous: {said}")),
         ("description", description),
-        ("value", short(incident.value)),
-        ("expected", incident.expected.map(short).unwrap_or_default()),
+        ("value", value),
+        ("expected", expected),
         ("band", metric.map(band).unwrap_or_default()),
         ("unit", unit.to_owned()),
         ("score", short(incident.worst.score)),
         ("confidence", short(incident.worst.confidence)),
-        ("deviation_sigma", short(incident.worst.deviation_sigma)),
-        ("models", votes.join(", ")),
-        ("also", incident.also.join(", ")),
+        ("deviation_sigma", sigma),
+        ("models", models),
+        ("also", also),
         ("reason", incident.reason.name().to_owned()),
         ("runbook_url", runbook.unwrap_or_else(|| format!("{external_url}/runbook/{}", encode(name)))),
     ];
@@ -118,8 +118,16 @@ pub(super) fn generator_url(incident: &Incident, external_url: &str) -> String {
 }
 
 fn encode(text: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'~');
-    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
+            encoded.push(char::from(byte));
+        } else {
+            // A string takes everything.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]

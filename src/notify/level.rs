@@ -81,10 +81,10 @@ pub struct Posted {
     pub starts_at: Timestamp,
     /// Whether it has ended.
     pub resolved: bool,
-    /// One object of the request's list.
-    pub json: String,
+    /// One object of the request's list; thousands may wait.
+    pub json: Box<str>,
     /// What is told instead to whom another has told the worse.
-    pub worse: Option<Worse>,
+    pub worse: Option<Box<Worse>>,
 }
 
 /// An alert of a shared node as those tell it to whom it is worse.
@@ -95,7 +95,7 @@ pub struct Worse {
     /// As Alertmanager would know it.
     pub labels: Labels,
     /// One object of the request's list.
-    pub json: String,
+    pub json: Box<str>,
 }
 
 #[derive(Debug)]
@@ -121,7 +121,19 @@ pub struct Level {
 /// Works out labels, once for each incident and severity.
 #[derive(Debug, Default)]
 pub struct Namer {
-    known: HashMap<(Labels, Labels, Severity), Option<(u64, Labels)>>,
+    known: HashMap<(Labels, Labels), Names>,
+    /// Number of the level that was named last.
+    round: u64,
+}
+
+/// Labels and their fingerprints.
+#[derive(Debug)]
+struct Names {
+    /// Of the case.
+    case: (u64, Labels),
+    /// Of its alert at each severity; `None` where that is relabelled away.
+    alerts: Vec<(Severity, Option<(u64, Labels)>)>,
+    round: u64,
 }
 
 impl Level {
@@ -135,31 +147,30 @@ impl Level {
     ) -> Self {
         let targets: HashMap<Labels, usize> =
             snapshot.targets.iter().enumerate().map(|(at, target)| (target.labels.clone(), at)).collect();
-        let mut fresh = HashMap::with_capacity(namer.known.len());
+        namer.round += 1;
         let mut cases: Vec<Case> = Vec::new();
         for (position, incident) in snapshot.incidents.iter().enumerate() {
             let node_scope = targets.get(&incident.target).is_none_or(|at| snapshot.targets[*at].node_scope);
             let lapses = node_scope && identity.shared_nodes;
+            let key = (incident.target.clone(), incident.metric.clone());
+            let names = namer.known.entry(key).or_insert_with(|| Names::of_case(incident));
+            names.round = namer.round;
+            let case = names.case.clone();
             let mut label = |severity| {
-                let key = (incident.target.clone(), incident.metric.clone(), severity);
-                let known = namer.known.remove(&key);
-                let known = fresh.entry(key).or_insert_with(|| {
-                    known.unwrap_or_else(|| identity.label(incident, severity, node_scope))
-                });
-                known.clone()
+                names.of_alert(severity, || identity.label(incident, severity, node_scope)).cloned()
             };
-            let Some(mut case) = Case::own(position, incident, &mut label, now) else { continue };
-            case.lapses = lapses;
-            if lapses && let Some(step) = case.steps.last_mut() {
+            let Some(mut own) = Case::own(position, incident, case, &mut label, now) else { continue };
+            own.lapses = lapses;
+            if lapses && let Some(step) = own.steps.last_mut() {
                 let worst = label(Severity::Critical).filter(|(key, _)| *key != step.key);
                 step.worse = worst.map(|(_, labels)| labels);
             }
-            cases.push(case);
+            cases.push(own);
         }
-        namer.known = fresh;
+        namer.known.retain(|_, names| names.round == namer.round);
         cases.extend(Case::relayed(relayed, now));
         // Of two alerts with one label set the newer speaks: the first, as they come newest first.
-        let mut known = HashSet::new();
+        let mut known = HashSet::with_capacity(cases.len());
         cases.iter_mut().for_each(|case| case.steps.retain(|step| known.insert(step.key)));
         cases.retain(|case| !case.steps.is_empty());
         Self { at: now, cases, targets, snapshot, identity }
@@ -195,11 +206,12 @@ impl Level {
     pub fn posted(&self, case: &Case, step: &Step) -> Arc<Posted> {
         let write = || {
             let alert = self.alert(case, step);
-            let worse = step.worse.as_ref().map(|labels| Worse {
-                labels: labels.clone(),
-                json: json(&Alert { labels: labels.clone(), ..alert.clone() }),
+            let worse = step.worse.as_ref().map(|labels| {
+                let alert = Alert { labels: labels.clone(), ..alert.clone() };
+                Box::new(Worse { labels: labels.clone(), json: json(&alert) })
             });
-            Arc::new(Posted { starts_at: case.started_at, worse, ..Posted::of(&alert) })
+            let (starts_at, resolved) = (case.started_at, alert.resolved);
+            Arc::new(Posted { key: step.key, starts_at, resolved, json: json(&alert), worse })
         };
         Arc::clone(step.posted.get_or_init(write))
     }
@@ -208,19 +220,34 @@ impl Level {
 impl Posted {
     /// `alert`, written.
     pub fn of(alert: &Alert) -> Self {
-        Self {
-            key: fingerprint(&alert.labels),
-            starts_at: alert.starts_at,
-            resolved: alert.resolved,
-            json: json(alert),
-            worse: None,
-        }
+        let (starts_at, resolved) = (alert.starts_at, alert.resolved);
+        Self { key: fingerprint(&alert.labels), starts_at, resolved, json: json(alert), worse: None }
     }
 }
 
-fn json(alert: &Alert) -> String {
+fn json(alert: &Alert) -> Box<str> {
     // Text and times always can be written.
-    serde_json::to_string(alert).unwrap_or_default()
+    serde_json::to_string(alert).unwrap_or_default().into_boxed_str()
+}
+
+impl Names {
+    fn of_case(incident: &Incident) -> Self {
+        let labels = Labels::new(incident.target.iter().chain(incident.metric.iter()));
+        Self { case: (fingerprint(&labels), labels), alerts: Vec::with_capacity(1), round: 0 }
+    }
+
+    fn of_alert(
+        &mut self,
+        severity: Severity,
+        label: impl FnOnce() -> Option<(u64, Labels)>,
+    ) -> Option<&(u64, Labels)> {
+        let known = self.alerts.iter().position(|(of, _)| *of == severity);
+        let at = known.unwrap_or_else(|| {
+            self.alerts.push((severity, label()));
+            self.alerts.len() - 1
+        });
+        self.alerts[at].1.as_ref()
+    }
 }
 
 impl Step {
@@ -238,6 +265,7 @@ impl Case {
     fn own(
         position: usize,
         incident: &Incident,
+        (key, identity): (u64, Labels),
         label: &mut dyn FnMut(Severity) -> Option<(u64, Labels)>,
         now: Timestamp,
     ) -> Option<Self> {
@@ -255,10 +283,8 @@ impl Case {
         if steps.is_empty() {
             return None;
         }
-        let pairs = incident.target.iter().chain(incident.metric.iter());
-        let identity = Labels::new(pairs);
         Some(Self {
-            key: fingerprint(&identity),
+            key,
             identity,
             severity: incident.severity(),
             started_at: incident.started_at,

@@ -29,7 +29,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::servers::{
-    Server, active, alertmanager_with, sidecar, unix_now, value, wait_for, wait_until_all_vote,
+    Server, active, alertmanager_with, free_port, sidecar, unix_now, value, wait_for, wait_until_all_vote,
 };
 use crate::sink::{Request, Sink};
 use crate::synthetic::{answer, serve};
@@ -41,14 +41,17 @@ const LAPSED: Duration = Duration::from_mins(1);
 
 /// A real Alertmanager that tells `receiver`.
 fn telling(receiver: &Sink) -> Server {
-    alertmanager_with(&format!(
-        "route: {{receiver: recording, group_by: [instance, metric_name], group_wait: {}s, group_interval: 1s}}\n\
+    alertmanager_with(
+        free_port(),
+        &format!(
+            "route: {{receiver: recording, group_by: [instance, metric_name], group_wait: {}s, group_interval: 1s}}\n\
          receivers: [{{name: recording, webhook_configs: [{{url: '{}/told'}}]}}]\n\
          inhibit_rules:\n  - source_matchers: [severity = critical]\n    target_matchers: [severity = warning]\n    \
          equal: [instance, metric_name]\n",
-        APART.as_secs() + 5,
-        receiver.url(),
-    ))
+            APART.as_secs() + 5,
+            receiver.url(),
+        ),
+    )
 }
 
 /// What was told of each node, in order.

@@ -15,6 +15,7 @@ mod probe;
 mod recorded;
 mod remembered;
 mod rules;
+mod schedules;
 mod servers;
 mod sink;
 mod state;

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 /// A program that runs until it is dropped.
 pub struct Server {
     child: Child,
+    program: String,
+    arguments: Vec<String>,
     pub port: u16,
     pub directory: tempfile::TempDir,
 }
@@ -27,7 +29,14 @@ pub fn machine() -> MutexGuard<'static, ()> {
 }
 
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    let [port] = free_ports();
+    port
+}
+
+/// Several that differ: one that was looked for and is not used yet may be found again.
+pub fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
+    let held = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    held.map(|listener: TcpListener| listener.local_addr().unwrap().port())
 }
 
 /// Waits for `ready`, which is asked every 50 ms, and says how long it took.
@@ -47,16 +56,17 @@ fn start(
     directory: tempfile::TempDir,
     port: u16,
 ) -> Server {
-    let log = std::fs::File::create(directory.path().join("log")).unwrap();
-    let child = Command::new(program)
-        .args(arguments)
-        .current_dir(directory.path())
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().unwrap())
-        .stderr(log)
-        .spawn()
+    let child = spawn(program, arguments, directory.path())
         .unwrap_or_else(|error| panic!("{program}: {error}; apt-get install {package}"));
-    Server { child, port, directory }
+    Server { child, program: program.to_owned(), arguments: arguments.to_vec(), port, directory }
+}
+
+/// What it says goes to the end of `log` in its directory.
+fn spawn(program: &str, arguments: &[String], directory: &std::path::Path) -> std::io::Result<Child> {
+    let log = std::fs::File::options().create(true).append(true).open(directory.join("log"))?;
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(directory);
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()
 }
 
 impl Server {
@@ -78,17 +88,14 @@ impl Server {
         self.child.wait().unwrap();
     }
 
-    /// Starts the sidecar again where it was; its log goes on.
+    /// Starts it again where it was; its log goes on.
     pub fn start_again(&mut self) {
-        let log = std::fs::File::options().append(true).open(self.directory.path().join("log")).unwrap();
-        self.child = Command::new(env!("CARGO_BIN_EXE_dwcp-anomaly"))
-            .args(sidecar_arguments(self.directory.path(), self.port))
-            .current_dir(self.directory.path())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        self.child = spawn(&self.program, &self.arguments, self.directory.path()).unwrap();
+    }
+
+    /// Whether it has ended, for instance because somebody else has its port.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     pub fn wait_ready(&self) {
@@ -174,15 +181,11 @@ pub fn alertmanager() -> Server {
 }
 
 pub fn alertmanager_at(port: u16) -> Server {
-    alertmanager_of(port, "route: {receiver: none}\nreceivers: [{name: none}]\n")
+    alertmanager_with(port, "route: {receiver: none}\nreceivers: [{name: none}]\n")
 }
 
 /// An Alertmanager with a configuration.
-pub fn alertmanager_with(config: &str) -> Server {
-    alertmanager_of(free_port(), config)
-}
-
-fn alertmanager_of(port: u16, config: &str) -> Server {
+pub fn alertmanager_with(port: u16, config: &str) -> Server {
     let directory = directory();
     let file = directory.path().join("alertmanager.yml");
     std::fs::write(&file, config).unwrap();

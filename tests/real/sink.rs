@@ -2,14 +2,15 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::SystemTime;
 
 use serde_json::Value;
 
 /// One request.
 #[derive(Clone, Debug)]
 pub struct Request {
+    pub at: SystemTime,
     pub path: String,
     pub head: String,
     pub body: String,
@@ -24,24 +25,30 @@ impl Request {
 /// Records every request; answers with a status, and repeats what it was asked with.
 pub struct Sink {
     address: SocketAddr,
-    status: Arc<AtomicU16>,
-    got: Arc<Mutex<Vec<Request>>>,
+    desk: Arc<(Mutex<Desk>, Condvar)>,
+}
+
+/// Whoever takes the requests.
+struct Desk {
+    status: u16,
+    hangs: bool,
+    got: Vec<Request>,
 }
 
 impl Sink {
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let status = Arc::new(AtomicU16::new(200));
-        let got: Arc<Mutex<Vec<Request>>> = Arc::default();
-        let (answers, record) = (Arc::clone(&status), Arc::clone(&got));
+        let desk = Desk { status: 200, hangs: false, got: Vec::new() };
+        let desk = Arc::new((Mutex::new(desk), Condvar::new()));
+        let shared = Arc::clone(&desk);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (answers, record) = (Arc::clone(&answers), Arc::clone(&record));
-                std::thread::spawn(move || serve(stream, &answers, &record));
+                let desk = Arc::clone(&shared);
+                std::thread::spawn(move || serve(stream, &desk));
             }
         });
-        Self { address, status, got }
+        Self { address, desk }
     }
 
     pub fn url(&self) -> String {
@@ -49,17 +56,23 @@ impl Sink {
     }
 
     pub fn answer_with(&self, status: u16) {
-        self.status.store(status, Ordering::Relaxed);
+        self.desk.0.lock().unwrap().status = status;
+    }
+
+    /// While it hangs it takes nothing, and what is asked meanwhile is never answered.
+    pub fn hang(&self, hangs: bool) {
+        self.desk.0.lock().unwrap().hangs = hangs;
+        self.desk.1.notify_all();
     }
 
     /// What came at `path`, in order.
     pub fn got(&self, path: &str) -> Vec<Request> {
-        self.got.lock().unwrap().iter().filter(|request| request.path == path).cloned().collect()
+        self.desk.0.lock().unwrap().got.iter().filter(|request| request.path == path).cloned().collect()
     }
 }
 
 /// Several requests come over one connection.
-fn serve(mut stream: TcpStream, status: &AtomicU16, got: &Mutex<Vec<Request>>) {
+fn serve(mut stream: TcpStream, (desk, change): &(Mutex<Desk>, Condvar)) {
     let mut bytes = Vec::new();
     loop {
         let ends = loop {
@@ -89,10 +102,16 @@ fn serve(mut stream: TcpStream, status: &AtomicU16, got: &Mutex<Vec<Request>>) {
         let body = String::from_utf8_lossy(&bytes[ends..ends + length]).into_owned();
         bytes.drain(..ends + length);
         let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
-        let status = status.load(Ordering::Relaxed);
+        let mut desk = desk.lock().unwrap();
+        if desk.hangs {
+            drop(change.wait_while(desk, |desk| desk.hangs).unwrap());
+            return;
+        }
+        let status = desk.status;
         let said =
             if status == 200 { "ok".to_owned() } else { format!("no: {head}{body}").replace("\r\n", " ") };
-        got.lock().unwrap().push(Request { path, head, body });
+        desk.got.push(Request { at: SystemTime::now(), path, head, body });
+        drop(desk);
         let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{said}", said.len());
         if stream.write_all(answer.as_bytes()).is_err() {
             return;

@@ -1,17 +1,16 @@
 //! A thousand seeded schedules of fault, rise, end, outage, restart and slow receivers, in virtual time.
 
+mod schedule;
+
 use std::collections::{HashMap, HashSet};
 
-use rand_core::{Rng, SeedableRng};
-use rand_pcg::Pcg64Mcg;
-
+use self::schedule::{Event, Got, Schedule, check_channel, host_of};
 use super::*;
 use crate::detect::verdict::Severity;
 use crate::incident::Incident;
 use crate::notify::level::tests::{at, identity, incident};
 use crate::notify::retry::Kind;
 
-const HOSTS: usize = 4;
 const SECONDS: i64 = 900;
 /// Time between looks.
 const STEP: usize = 3;
@@ -20,22 +19,17 @@ const QUIET: i64 = 400;
 const FAILOVER: i64 = 60;
 const THROTTLE: i64 = 120;
 
-/// Time, host, start, severity and whether it is an end.
-type Got = (i64, String, i64, Severity, bool);
-
 /// One run of one schedule: what happens, and what each receiver got.
 struct World {
-    random: Pcg64Mcg,
+    schedule: Schedule,
     has_alertmanagers: bool,
     desk: Desk,
     log: HashMap<(String, u64), Record>,
-    incidents: Vec<Incident>,
     /// Errands under way, and when they end.
     under_way: Vec<(i64, Errand)>,
     alertmanager_is_up: bool,
-    outage_began: i64,
     slow: Vec<bool>,
-    /// Per channel: time, host, start, severity and whether it is an end.
+    /// Per channel.
     got: Vec<Vec<Got>>,
     /// What the Alertmanager holds as told firing.
     told: HashSet<(String, i64, Severity)>,
@@ -75,22 +69,16 @@ impl World {
         // Half of them have nobody but the channels.
         let has_alertmanagers = seed.is_multiple_of(2);
         Self {
-            random: Pcg64Mcg::seed_from_u64(seed),
+            schedule: Schedule::new(seed, channels().len(), incident("", &[(Severity::Info, 0)], None)),
             has_alertmanagers,
             desk: desk(&[], 0, has_alertmanagers),
             log: HashMap::new(),
-            incidents: Vec::new(),
             under_way: Vec::new(),
             alertmanager_is_up: true,
-            outage_began: 0,
             slow: vec![false; channels().len()],
             got: vec![Vec::new(); channels().len()],
             told: HashSet::new(),
         }
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.random.next_u64() % n
     }
 
     fn run(&mut self) {
@@ -106,51 +94,11 @@ impl World {
     }
 
     fn happen(&mut self, now: i64) {
-        match self.below(40) {
-            0..=3 => self.fault(now),
-            4..=5 => self.rise(now),
-            6..=8 => self.end(now),
-            9 => {
-                self.alertmanager_is_up = !self.alertmanager_is_up;
-                self.outage_began = now;
-            }
-            10 => self.restart(now),
-            11..=12 => {
-                let at = self.below(self.slow.len() as u64) as usize;
-                self.slow[at] = !self.slow[at];
-            }
-            _ => {}
-        }
-    }
-
-    fn fault(&mut self, now: i64) {
-        let host = format!("host{}", self.below(HOSTS as u64));
-        let fires =
-            |known: &Incident| known.ended_at.is_none() && known.target.get("instance") == Some(&host);
-        if !self.incidents.iter().any(fires) {
-            let severity = [Severity::Info, Severity::Warning, Severity::Critical][self.below(3) as usize];
-            self.incidents.insert(0, incident(&host, &[(severity, now)], None));
-        }
-    }
-
-    fn rise(&mut self, now: i64) {
-        if let Some(incident) = self.incidents.iter_mut().find(|incident| incident.ended_at.is_none()) {
-            let next = match incident.severity() {
-                Severity::Info => Severity::Warning,
-                _ => Severity::Critical,
-            };
-            if next != incident.severity() {
-                incident.severities.push((next, at(now)));
-            }
-        }
-    }
-
-    fn end(&mut self, now: i64) {
-        let firing: Vec<usize> =
-            (0..self.incidents.len()).filter(|n| self.incidents[*n].ended_at.is_none()).collect();
-        if !firing.is_empty() {
-            let which = firing[self.below(firing.len() as u64) as usize];
-            self.incidents[which].ended_at = Some(at(now));
+        match self.schedule.happen(at(now)) {
+            Some(Event::Outage) => self.alertmanager_is_up = !self.alertmanager_is_up,
+            Some(Event::Restart) => self.restart(now),
+            Some(Event::Slow(at)) => self.slow[at] = !self.slow[at],
+            None => {}
         }
     }
 
@@ -181,7 +129,7 @@ impl World {
 
     fn step(&mut self, now: i64) {
         self.arrive_all(now);
-        let snapshot = Snapshot { incidents: self.incidents.clone().into(), ..Snapshot::default() };
+        let snapshot = Snapshot { incidents: self.schedule.incidents.clone().into(), ..Snapshot::default() };
         self.desk.hear(Arc::new(snapshot), &[], at(now));
         self.write_log();
         for errand in self.desk.errands(at(now)) {
@@ -220,8 +168,9 @@ impl World {
             }
             Errand::Tell(channel, message) => {
                 let host = message.worst().labels.get("instance").unwrap().to_owned();
-                let start = message.started_at().millis() / 1000;
-                self.got[channel].push((now, host, start, message.severity, message.resolved));
+                let (start, severity) = (message.started_at(), message.severity);
+                let resolved = message.resolved;
+                self.got[channel].push(Got { at: at(now), host, start, severity, resolved });
                 Report::Told(channel, Ok(()), Duration::ZERO)
             }
         }
@@ -237,61 +186,41 @@ fn in_a_thousand_schedules_everything_arrives_nothing_twice_and_no_end_without_a
             check_alertmanager(&world, seed);
         }
         for (channel, got) in channels().iter().zip(&world.got) {
-            check_channel(channel, got, &world, seed);
+            check_told(channel, got, &world, seed);
         }
+    }
+}
+
+/// Beside what holds for every channel: where nobody else speaks, it is told everything that fires.
+fn check_told(channel: &Channel, got: &[Got], world: &World, seed: u64) {
+    let (incidents, place) = (&world.schedule.incidents, format!("seed {seed}, {}", channel.rules.place));
+    let told = check_channel(got, incidents, channel.rules.throttle, &place);
+    let Takes::AtLeast(least) = channel.takes else { panic!("{channel:?}") };
+    let fires = |incident: &&Incident| incident.ended_at.is_none() && incident.severity() >= least;
+    for incident in incidents.iter().filter(fires).filter(|_| !world.has_alertmanagers) {
+        let key = (host_of(incident), incident.started_at);
+        assert!(told.contains(&key), "{place}: everything that fires is told: {got:?}");
     }
 }
 
 /// Every incident at warning or above that fired while it was reachable for long enough was told there.
 fn check_alertmanager(world: &World, seed: u64) {
     let quiet = SECONDS - QUIET;
-    for incident in &world.incidents {
+    for incident in &world.schedule.incidents {
         let ends = incident.ended_at.map_or(SECONDS, |at| at.millis() / 1000);
         if incident.severity() < Severity::Warning || ends <= quiet + 40 {
             continue;
         }
-        let host = incident.target.get("instance").unwrap().to_owned();
+        let host = host_of(incident).to_owned();
         let start = incident.started_at.millis() / 1000;
         assert!(world.told.contains(&(host, start, incident.severity())), "seed {seed}: {incident:?}");
-    }
-}
-
-fn check_channel(channel: &Channel, got: &[(i64, String, i64, Severity, bool)], world: &World, seed: u64) {
-    let say = |what: &str| format!("seed {seed}, {}: {what}: {got:?}", channel.rules.place);
-    let mut firing: HashMap<(&str, i64), Vec<(i64, Severity)>> = HashMap::new();
-    let mut ended = HashSet::new();
-    let mut last: HashMap<(&str, Severity), i64> = HashMap::new();
-    for (now, host, start, severity, resolved) in got {
-        let key = (host.as_str(), *start);
-        if *resolved {
-            assert!(firing.contains_key(&key), "{}", say("an end without a start"));
-            assert!(ended.insert(key), "{}", say("two ends"));
-            continue;
-        }
-        let known = firing.entry(key).or_default();
-        assert!(known.iter().all(|(_, before)| before < severity), "{}", say("told twice"));
-        known.push((*now, *severity));
-        if let Some(before) = last.insert((host, *severity), *now) {
-            assert!(now - before >= THROTTLE, "{}", say("within the throttle"));
-        }
-    }
-    for incident in &world.incidents {
-        let key = (incident.target.get("instance").unwrap(), incident.started_at.millis() / 1000);
-        let has_ended = incident.ended_at.is_some();
-        let Takes::AtLeast(least) = channel.takes else { panic!("{channel:?}") };
-        if !world.has_alertmanagers && !has_ended && incident.severity() >= least {
-            assert!(firing.contains_key(&key), "{}", say("everything that fires is told"));
-        }
-        if firing.contains_key(&key) {
-            assert_eq!(ended.contains(&key), has_ended, "{}", say("an end for each start"));
-        }
     }
 }
 
 #[test]
 fn when_the_only_alertmanager_dies_each_channel_is_told_once_and_it_is_told_at_once_when_it_is_back() {
     let mut world = World::new(0);
-    world.incidents.push(incident("host0", &[(Severity::Critical, 5)], None));
+    world.schedule.incidents.push(incident("host0", &[(Severity::Critical, 5)], None));
     let (dies, back, ends) = (30, 150, 200);
     for now in 5..260 {
         world.alertmanager_is_up = !(dies..back).contains(&now);
@@ -305,12 +234,12 @@ fn when_the_only_alertmanager_dies_each_channel_is_told_once_and_it_is_told_at_o
             world.restart(now);
         }
         if now == ends {
-            world.incidents[0].ended_at = Some(at(ends));
+            world.schedule.incidents[0].ended_at = Some(at(ends));
         }
         world.step(now);
     }
     for got in &world.got {
-        let told: Vec<(i64, bool)> = got.iter().map(|(now, .., resolved)| (*now, *resolved)).collect();
+        let told: Vec<(i64, bool)> = got.iter().map(|got| (got.at.millis() / 1000, got.resolved)).collect();
         let [(fired, false), (ended, true)] = told[..] else { panic!("{got:?}") };
         assert!((dies + FAILOVER - 10..=dies + FAILOVER + 20).contains(&fired), "{fired}");
         assert_eq!(ended, ends);

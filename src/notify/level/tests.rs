@@ -180,7 +180,8 @@ fn what_is_mild_here_can_be_told_as_what_it_is_to_another_reporter_of_the_node()
             Snapshot { incidents: vec![incident("a", &[(severity, 5)], None)].into(), ..Snapshot::default() };
         let level = Level::new(Arc::new(snapshot), &[], identity, &mut Namer::default(), at(20));
         let posted = level.posted(&level.cases[0], &level.cases[0].steps[0]);
-        posted.worse.as_ref().map(|worse| (posted.json.clone(), worse.json.clone(), worse.labels.clone()))
+        let worse = posted.worse.as_ref()?;
+        Some((posted.json.to_string(), worse.json.to_string(), worse.labels.clone()))
     };
     let (mild, told, labels) = worse(Severity::Warning, true).unwrap();
     assert_eq!(labels.get("severity"), Some("critical"));
