@@ -10,6 +10,7 @@ mod learned;
 mod lesson;
 mod opinion;
 mod readiness;
+mod settings;
 
 use std::time::Duration;
 
@@ -19,55 +20,18 @@ pub use lesson::Lesson;
 use lesson::Rehearsal;
 pub use opinion::Work;
 use opinion::{CANONICAL, Knobs, confidence, narrowest, reach, strength};
+pub use settings::Settings;
 
 use super::budget::Budget;
 use super::drift::Drift;
 use super::gate::Gate;
 use super::guard::{Guard, Learning, SETTLED, Suspicion};
-use super::isolation;
-use super::lstm;
 use super::memory::Memory;
 use super::pace::{Cut, Pace};
 use super::part::Part;
-use super::season::Period;
 use super::verdict::{Assessment, Band, Detector, PerDetector};
 use super::vote::{self, CANONICAL_THRESHOLD, CANONICAL_WEIGHTS, Weights};
 use crate::series::Timestamp;
-
-/// How the panel judges.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Settings {
-    /// Weights of the vote; 0 for a detector that is switched off.
-    pub weights: Weights,
-    /// A target or metric is anomalous when its score exceeds this.
-    pub threshold: f64,
-    /// Values in the rolling z-score's window.
-    pub zscore_window: usize,
-    /// Distance the z-score's confidence is scaled by, in sigmas; the larger, the less sure it is.
-    pub zscore_threshold: f64,
-    /// How the forest grows.
-    pub isolation: isolation::Params,
-    /// Tail probability the forest's confidence is scaled by; the smaller, the less sure it is.
-    pub contamination: f64,
-    /// How the autoencoder is fitted.
-    pub lstm: lstm::Recipe,
-    /// Seasons to look for.
-    pub period: Period,
-    /// Percent of the ESD window that may be outliers.
-    pub max_anomalies: f64,
-    /// A level held this long is the new normal.
-    pub adapt_after: Duration,
-    /// False alerts a day that the calibration is fit to.
-    pub false_alerts_per_day: f64,
-    /// Time between checks.
-    pub interval: Duration,
-    /// Checks over the threshold that open an incident.
-    pub open_after: usize,
-    /// Rows after which models are retrained.
-    pub retrain_every: u64,
-    /// Rows remembered for fits; `None` for as many as a few megabytes hold.
-    pub remember: Option<usize>,
-}
 
 /// A metric the panel judges.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,8 +1,8 @@
 //! Which metrics would be in an incident with every knob at its default.
 //!
-//! What belongs to an incident is not learned. If that went by the incidents in force alone, a knob turned to quieter
-//! would have more learned, later verdicts would be others, and there could be incidents that were not there before. By
-//! these beside them, verdicts are the same however quiet a knob is.
+//! What belongs to an incident is not learned. If that went by the incidents in force, a knob turned to quieter would
+//! have something else learned, later verdicts would be others, and there could be incidents that were not there before. By
+//! these instead, verdicts are the same however quiet a knob is. Where one is turned to louder, both count.
 
 use crate::detect::panel::Verdict;
 use crate::detect::verdict::{Assessment, Severity};

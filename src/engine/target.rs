@@ -1,5 +1,6 @@
 //! One target: its window, its signals, its panel, its incidents.
 
+mod inherit;
 mod recall;
 mod restore;
 mod show;
@@ -163,15 +164,17 @@ impl Target {
             self.canonical.step(at, &self.verdict, &self.values, &setup.persistence);
         }
         if kind == Kind::Regular {
-            self.learn(at, &mut changes);
+            self.learn(at, setup, &mut changes);
         }
         changes
     }
 
-    fn learn(&mut self, at: Timestamp, changes: &mut Vec<Change>) {
+    fn learn(&mut self, at: Timestamp, setup: &Setup, changes: &mut Vec<Change>) {
+        let is_quiet = setup.detection.is_quiet();
+        let counts = |slot: &Slot| !is_quiet && slot.machine.is_active();
         let slots = self.slots.iter().enumerate();
         let in_incident: Vec<bool> =
-            slots.map(|(at, slot)| slot.machine.is_active() || self.canonical.is_active(at)).collect();
+            slots.map(|(at, slot)| self.canonical.is_active(at) || counts(slot)).collect();
         let adapted = self.panel.learn(at, &self.values, &mut self.work, &self.verdict, &in_incident);
         for slot in adapted {
             self.canonical.end(slot, at);
@@ -416,49 +419,6 @@ impl Target {
     pub(super) fn reconfigure(&mut self, target: TargetSetup, setup: &Setup) {
         self.setup = target;
         self.panel.reconfigure(setup.detection.clone());
-    }
-
-    /// Takes over the window, and of the signals that have stayed what was learned and the incidents; ends the rest.
-    pub(super) fn inherit(
-        &mut self,
-        before: &mut Self,
-        (was, setup): (&Setup, &Setup),
-        now: Timestamp,
-    ) -> Vec<Change> {
-        let mut stays = Vec::new();
-        if before.window.limits() == self.window.limits() {
-            std::mem::swap(&mut self.window, &mut before.window);
-        } else {
-            self.window = Window::thaw(self.window.limits(), &before.window.freeze());
-        }
-        (self.health, self.last_scrape, self.rejected) =
-            (before.health.take(), before.last_scrape, before.rejected);
-        (self.last_tick, self.checks, self.last_verdict) =
-            (before.last_tick, before.checks, before.last_verdict);
-        for (place, slot) in before.slots.iter_mut().enumerate() {
-            let known = self
-                .slots
-                .iter()
-                .position(|own| own.labels.get("metric_name") == slot.labels.get("metric_name"));
-            if let (Some(own), Some(output)) = (known, slot.output.take()) {
-                let own = if self.slots[own].output.is_none() {
-                    Some(own)
-                } else {
-                    self.assign(self.slots[own].signal, &output, now, setup)
-                };
-                if let Some(own) = own {
-                    self.slots[own].name(&output, setup);
-                    self.slots[own].machine = std::mem::take(&mut slot.machine);
-                    if was.signals[slot.signal].0 == setup.signals[self.slots[own].signal].0 {
-                        stays.push((place, own));
-                    }
-                }
-            }
-        }
-        self.lead = before.lead.and_then(|lead| Some(stays.iter().find(|(was, _)| *was == lead)?.1));
-        self.canonical.inherit(&before.canonical, &stays);
-        self.panel.inherit(&mut before.panel, &stays);
-        before.end_all(now)
     }
 
     pub(super) fn firing(&self) -> impl Iterator<Item = &Incident> {

@@ -10,6 +10,7 @@ use super::canonical::Canonical;
 use super::rule::Rule;
 use super::{Judgement, Setup};
 use crate::detect::guard::{Guard, Learning};
+use crate::detect::panel::Settings;
 use crate::detect::verdict::Severity;
 use crate::incident::config::Severities;
 use crate::incident::machine::{Check, Machine, Persistence};
@@ -23,6 +24,7 @@ pub struct Trial {
     severities: Severities,
     persistence: Persistence,
     adapt_after: Duration,
+    is_quiet: bool,
     /// Metric whose incident stands for the target's anomaly.
     lead: Option<usize>,
     machines: Vec<Machine>,
@@ -41,6 +43,7 @@ impl Trial {
             severities: setup.severities.clone(),
             persistence: setup.persistence,
             adapt_after: setup.detection.adapt_after,
+            is_quiet: Settings { threshold, ..setup.detection.clone() }.is_quiet(),
             lead: None,
             machines: Vec::new(),
             canonical: Canonical::default(),
@@ -87,7 +90,8 @@ impl Trial {
     fn learn(&mut self, at: Timestamp, judgement: &Judgement<'_>) {
         self.learning.clear();
         for (metric, value) in judgement.values.iter().enumerate() {
-            let is_active = self.machines[metric].is_active() || self.canonical.is_active(metric);
+            let counts = !self.is_quiet && self.machines[metric].is_active();
+            let is_active = self.canonical.is_active(metric) || counts;
             let suspicion = judgement.verdict.suspicion(metric, is_active);
             let decide = |_| self.guards[metric].decide(at, suspicion, self.adapt_after);
             self.learning.push(value.map_or(Learning::Learn, decide));
