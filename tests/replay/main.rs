@@ -236,11 +236,14 @@ fn however_quiet_a_knob_is_turned_the_same_is_learned() {
         turn(&mut config);
         let mut engine = Engine::new(setup(&config));
         let mut host = Host::new(21);
-        for (at, fault) in [(2, Fault::Cpu), (3, Fault::Memory), (4, Fault::Slight)] {
-            host = host.with(fault, f64::from(at) * 3600.0, f64::from(at) * 3600.0 + 300.0);
+        // One begins while another lasts, so that by another threshold another metric may stand for the target.
+        for (at, fault) in
+            [(120, Fault::Slight), (122, Fault::Cpu), (180, Fault::Memory), (183, Fault::Bandwidth)]
+        {
+            host = host.with(fault, f64::from(at) * 60.0, f64::from(at) * 60.0 + 300.0);
         }
         let mut evidence = Vec::new();
-        for second in (10..=5 * HOUR).step_by(10) {
+        for second in (10..=4 * HOUR).step_by(10) {
             (second - 10..second).for_each(|second| host.live(second as f64));
             feed(&mut engine, host.scrape(second as f64), false);
             evidence.push(engine.judgement(0).unwrap().verdict.evidence);
