@@ -205,11 +205,11 @@ class Thresholds(unittest.TestCase):
         return list(counts.values()), complaints
 
     def test_alerts_within_those_of_the_threshold_below_are_counted(self):
-        counts, complaints = self.compared(low="0110011", middle="0110001", high="0100000")
-        self.assertEqual((counts, complaints), ([[2, 4], [2, 3], [1, 1]], []))
+        counts, complaints = self.compared(low="0110011", middle="0111001", high="0100000")
+        self.assertEqual((counts, complaints), ([[2, 4], [2, 4], [1, 1]], []))
 
     def test_an_alert_elsewhere_and_another_evidence_are_named(self):
-        _, complaints = self.compared(low="0110", high="0011")
+        _, complaints = self.compared(low="0110", high="0101")
         self.assertRegex(" ".join(complaints), r"high/hosts/a\.csv: an alert that the threshold below has not, rows \[3\]")
         _, complaints = self.compared(low="0110", otherwise="0110")
         self.assertRegex(" ".join(complaints), r"otherwise/hosts/a\.csv: another evidence")

@@ -3,8 +3,9 @@
     thresholds.py OUT BASE THRESHOLD...
 
 BASE is the directory of the replay by the default, OUT/threshold-THRESHOLD those of the others, ascending. What is learned does
-not depend on a raised threshold, so the evidence is to be the same to the last digit; and an alert is to fire only where one
-fires by the next lower threshold. Prints a table; fails where either does not hold.
+not depend on a raised threshold, so the evidence is to be the same to the last digit; and an alert is to begin only where one
+fires by the next lower threshold. It may end a few rows later: the target's anomaly can belong to another metric by then, and
+the level of the first one prove to be the new normal. Prints a table; fails where either does not hold.
 """
 import csv
 import sys
@@ -19,7 +20,7 @@ def columns(path):
 
 
 def begins(alert):
-    return sum(now and not before for before, now in zip([False, *alert], alert))
+    return [row for row, (before, now) in enumerate(zip([False, *alert], alert)) if now and not before]
 
 
 def compare(base, directories):
@@ -30,12 +31,14 @@ def compare(base, directories):
         evidence, lower = columns(base / file)
         for directory in directories:
             own, alert = columns(directory / file)
-            counts[directory][0] += begins(alert)
+            counts[directory][0] += len(begins(alert))
             counts[directory][1] += sum(alert)
             if own != evidence:
                 complaints.append(f"{directory.name}/{file}: another evidence")
-            more = [row for row, (was, now) in enumerate(zip(lower, alert)) if now and not was]
-            if more or len(alert) != len(lower):
+            if len(alert) != len(lower):
+                raise SystemExit(f"{directory / file}: {len(alert)} rows, not {len(lower)}")
+            more = [row for row in begins(alert) if not lower[row]]
+            if more:
                 complaints.append(f"{directory.name}/{file}: an alert that the threshold below has not, rows {more[:5]}")
             lower = alert
     return counts, complaints
