@@ -25,6 +25,12 @@ class StepError(Exception):
     """A step that failed."""
 
 
+def higher(text):
+    if not 0.6 < float(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between the default, 0.6, and 1")
+    return text
+
+
 def arguments():
     parser = argparse.ArgumentParser(prog="tests/eval/run", description="Evaluate detection on labelled recordings.")
     parser.add_argument("--bundle", type=Path, required=True, help="directory with a manifest.json and its files")
@@ -32,7 +38,7 @@ def arguments():
     parser.add_argument("--program", type=Path, help="dwcp-anomaly to try; the release build by default")
     parser.add_argument("--peers", action="store_true", help="run the peers on the same data too")
     parser.add_argument(
-        "--thresholds", nargs="*", help="replay by these higher thresholds too, and prove that each only makes alerts fewer"
+        "--thresholds", nargs="+", type=higher, help="replay by these higher thresholds too, and prove that each only makes alerts fewer"
     )
     parser.add_argument("--family", nargs="+", action="extend", help="these families alone")
     parser.add_argument("--part", choices=["dev", "check", "all"], default="all", help="half of the entities, or all")
