@@ -251,6 +251,14 @@ impl Calibration {
         }
     }
 
+    /// Forgets the newest `n` scores, while it is young: they were the edge of a fault.
+    pub fn take_back(&mut self, n: usize) {
+        if self.is_young() && self.sample.stride == 1 && self.len() >= FEWEST + n {
+            self.sample.scores.truncate(self.len() - n);
+            self.refit();
+        }
+    }
+
     /// What is known so far comes of a training: its tail is kept beside the one that follows.
     pub fn settle(&mut self) {
         self.refit();
@@ -284,9 +292,19 @@ impl Calibration {
         self.tail.as_ref().map(Tail::median)
     }
 
-    /// Whether enough scores are known to tell which are suspicious.
-    pub fn can_suspect(&self) -> bool {
+    fn can_suspect(&self) -> bool {
         self.len() >= FEWEST_TO_SUSPECT
+    }
+
+    /// Whether a training has left what is known, or others in its place.
+    pub fn is_taught(&self) -> bool {
+        self.trained.is_some()
+    }
+
+    /// Whether each score still matters: nobody has confirmed that those known are normal, and they do not fill the memory,
+    /// or there are hardly any. Then what might be of a fault is better left out.
+    pub fn is_young(&self) -> bool {
+        !self.can_suspect() || self.trained.is_none() && self.len() < MEMORY
     }
 
     /// Normal scores known.
@@ -396,6 +414,24 @@ mod tests {
         (0..2 * MEMORY).for_each(|i| calibration.absorb((i % 10) as f64));
         assert_eq!(calibration.len(), MEMORY);
         assert!(calibration.surprise(100.0).unwrap() > 3.0);
+    }
+
+    #[test]
+    fn the_newest_of_few_scores_can_be_taken_back() {
+        let mut calibration = Calibration::new(SECOND);
+        let scores = exponential(100);
+        scores.iter().for_each(|score| calibration.absorb(*score));
+        let mut edged = calibration.clone();
+        calibration.refit();
+        [70.0, 90.0].into_iter().for_each(|score| edged.absorb(score));
+        edged.take_back(2);
+        assert_eq!(edged.surprise(80.0), calibration.surprise(80.0));
+        edged.take_back(100);
+        assert_eq!(edged.len(), 100, "so many are no edge");
+        (0..FEWEST_TO_SUSPECT).for_each(|_| edged.absorb(1.0));
+        edged.settle();
+        edged.take_back(2);
+        assert_eq!(edged.len(), 100 + FEWEST_TO_SUSPECT, "so many are sure");
     }
 
     #[test]

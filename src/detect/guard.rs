@@ -10,7 +10,11 @@ use crate::series::Timestamp;
 const AFTERGLOW: u32 = 5;
 /// Checks in a row within the band after which a fault is over, as far as that metric's own values tell: more than end an
 /// incident where checks are rare.
-pub const SETTLED: u32 = 15;
+const SETTLED: u32 = 15;
+/// Checks in a row within the band after which a metric that nobody flags is back.
+const BACK: u32 = 3;
+/// Doubtful checks in a row that are no accident.
+const LASTING: u32 = 5;
 /// No level is the new normal before this.
 const SOONEST: Duration = Duration::from_mins(10);
 
@@ -22,6 +26,9 @@ pub struct Guard {
     normal_since: Option<Timestamp>,
     /// Checks in a row at which it was withheld and within its band.
     within: u32,
+    /// Checks in a row at which it was doubtful.
+    doubts: u32,
+    fault: bool,
 }
 
 /// How a value looks.
@@ -29,8 +36,12 @@ pub struct Guard {
 pub enum Suspicion {
     /// As usual.
     None,
-    /// As if it might be an anomaly, to somebody who knows little yet.
-    Doubtful,
+    /// As if it might be an anomaly, to somebody who knows little yet; if that lasts, one of a fault unless what is normal
+    /// was `taught`.
+    Doubtful {
+        /// Whether what is known comes of a training.
+        taught: bool,
+    },
     /// Anomalous, or part of an incident.
     Flagged,
 }
@@ -52,12 +63,7 @@ pub enum Learning {
 impl Guard {
     /// Decides on the value of the check at `at`. A level held for `adapt_after` is the new normal.
     pub fn decide(&mut self, at: Timestamp, suspicion: Suspicion, adapt_after: Duration) -> Learning {
-        self.left = match suspicion {
-            Suspicion::None => self.left.saturating_sub(1),
-            // It stands for itself alone, or a quarter of what is normal would be left out.
-            Suspicion::Doubtful => self.left.saturating_sub(1).max(1),
-            Suspicion::Flagged => AFTERGLOW,
-        };
+        self.suspect(suspicion);
         if self.left == 0 {
             self.held_since = None;
             self.normal_since.get_or_insert(at);
@@ -71,16 +77,43 @@ impl Guard {
         Learning::Withhold
     }
 
-    /// Whether a withheld metric has now been `within` its band for [`SETTLED`] checks.
-    pub fn settles(&mut self, within: bool) -> bool {
+    fn suspect(&mut self, suspicion: Suspicion) {
+        let untaught = matches!(suspicion, Suspicion::Doubtful { taught: false });
+        self.doubts = if untaught { self.doubts + 1 } else { 0 };
+        let one_less = self.left.saturating_sub(1);
+        if suspicion == Suspicion::Flagged || self.doubts >= LASTING {
+            self.fault = true;
+            self.left = AFTERGLOW;
+        } else if suspicion != Suspicion::None {
+            // It stands for itself alone, or a quarter of what is normal would be left out; but no fault ends with it.
+            self.left = one_less.max(if self.fault && untaught { BACK + 1 } else { 1 });
+        } else {
+            self.left = one_less;
+        }
+        self.fault &= self.left > 0;
+    }
+
+    /// Whether the value last decided on is withheld for a fault or its edge, and not for a passing doubt.
+    pub fn is_fault(&self) -> bool {
+        self.fault
+    }
+
+    /// Whether a fault is over although the metric is still withheld: because it is back `within` its band and will be
+    /// learned from the next check on if nobody objects, or because it has been back for [`SETTLED`] checks. Says how
+    /// many checks it has been over for.
+    pub fn settles(&mut self, within: bool) -> Option<u32> {
         self.within = if self.left > 0 && within { self.within + 1 } else { 0 };
-        self.within == SETTLED
+        if self.fault && self.left == 1 && self.within >= BACK {
+            return Some(AFTERGLOW - 1);
+        }
+        (self.within == SETTLED).then_some(SETTLED)
     }
 
     /// For so long nobody looked: a level has not been held for that, nor has the baseline grown older.
     pub fn skip(&mut self, gap: Duration) {
         self.held_since = self.held_since.map(|since| since + gap);
         self.normal_since = self.normal_since.map(|since| since + gap);
+        (self.within, self.doubts) = (0, 0);
     }
 
     /// A baseline that rests on less than `adapt_after` of normal data gives way to a level held as long as that.
@@ -94,6 +127,7 @@ impl Guard {
 mod tests {
     use super::*;
 
+    const DOUBTFUL: Suspicion = Suspicion::Doubtful { taught: false };
     const SIX_HOURS: Duration = Duration::from_hours(6);
 
     fn at(seconds: u64) -> Timestamp {
@@ -118,7 +152,7 @@ mod tests {
             let mut guard = Guard::default();
             let mut at_each = |within: &bool| {
                 guard.decide(at(0), flag(flagged), SIX_HOURS);
-                guard.settles(*within)
+                guard.settles(*within).is_some()
             };
             within.iter().map(&mut at_each).collect::<Vec<bool>>()
         };
@@ -141,12 +175,53 @@ mod tests {
     #[test]
     fn a_doubtful_value_is_withheld_alone_and_adapted_to_when_it_lasts() {
         let mut guard = Guard::default();
-        let looks = [Suspicion::None, Suspicion::Doubtful, Suspicion::None];
+        let looks = [Suspicion::None, DOUBTFUL, Suspicion::None];
         let learned = looks.map(|look| guard.decide(at(0), look, SIX_HOURS) == Learning::Learn);
         assert_eq!(learned, [true, false, true]);
-        let adapts = (0..1000)
-            .find(|s| matches!(guard.decide(at(*s), Suspicion::Doubtful, SIX_HOURS), Learning::Adapt { .. }));
+        let adapts =
+            (0..1000).find(|s| matches!(guard.decide(at(*s), DOUBTFUL, SIX_HOURS), Learning::Adapt { .. }));
         assert_eq!(adapts, Some(600));
+    }
+
+    #[test]
+    fn a_doubt_that_lasts_is_a_fault_and_has_an_edge() {
+        let mut guard = Guard::default();
+        let looks = std::iter::repeat_n(DOUBTFUL, LASTING as usize);
+        let faults: Vec<bool> = looks
+            .map(|look| {
+                guard.decide(at(0), look, SIX_HOURS);
+                guard.is_fault()
+            })
+            .collect();
+        assert_eq!(faults, [false, false, false, false, true]);
+        assert_eq!(guard.decide(at(0), Suspicion::None, SIX_HOURS), Learning::Withhold);
+    }
+
+    /// Looks of the checks of a fault and after it: F for flagged, D for doubtful, o for out of its band but neither, . for
+    /// calm; and at which of them it settles.
+    fn settles_at(looks: &str) -> Vec<usize> {
+        let mut guard = Guard::default();
+        let settles = |look: char| {
+            let suspicion = match look {
+                'F' => Suspicion::Flagged,
+                'D' => DOUBTFUL,
+                _ => Suspicion::None,
+            };
+            guard.decide(at(0), suspicion, SIX_HOURS);
+            guard.settles(look == '.').is_some()
+        };
+        let settled: Vec<bool> = looks.chars().map(settles).collect();
+        (0..settled.len()).filter(|at| settled[*at]).collect()
+    }
+
+    #[test]
+    fn a_fault_settles_at_the_last_check_before_it_is_learned_again_if_it_is_back_by_then() {
+        assert_eq!(settles_at("FF......"), [5]);
+        assert_eq!(settles_at("F...D..."), [7], "a doubt ends no fault");
+        assert_eq!(settles_at("DDDDD...D..."), [11], "a doubt that lasted was one");
+        assert_eq!(settles_at("Foooooo"), [0; 0], "it hovers where it was");
+        assert_eq!(settles_at("FDDDDDDDDD"), [0; 0], "it goes on, if less clearly");
+        assert_eq!(settles_at("D....D..."), [0; 0], "there was none");
     }
 
     #[test]

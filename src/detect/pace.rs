@@ -16,7 +16,7 @@ use super::part::Part;
 use super::past::Trailing;
 use super::season::Season;
 use super::seasonal_esd::SeasonalEsd;
-use super::shape::{Recent, Shape};
+use super::shape::{self, Recent, Shape};
 use super::surprise::{Normal, Raw, Surprise};
 use super::trend::Trend;
 use super::zscore::{Expectation, Rolling};
@@ -76,6 +76,10 @@ struct Track {
     esd: SeasonalEsd,
     /// Root mean square distance of normal values; 0 before a fit has told.
     spread: f64,
+    /// Rows since the last that was of a fault; [`u32::MAX`] before the first fault.
+    since_fault: u32,
+    /// Whether values of a fault are in the mean.
+    is_stained: bool,
 }
 
 /// What a row looks like at one pace; buffers are reused.
@@ -89,6 +93,8 @@ pub(super) struct Look {
     pub(super) deviations: Vec<[Option<f64>; 2]>,
     pub(super) raw: [Raw; Part::COUNT],
     pub(super) surprises: [Surprise; Part::COUNT],
+    /// Whether a part sees nothing of a fault, one a metric.
+    clear: Vec<bool>,
     trees: isolation::Buffers,
     network: lstm::Buffers,
 }
@@ -142,7 +148,8 @@ impl Pace {
         }
         for (track, least) in self.tracks.iter_mut().zip(least) {
             let recent = std::mem::take(&mut track.recent);
-            *track = Track { recent, spread: track.spread, ..Track::new(&cut) };
+            let (spread, since_fault) = (track.spread, track.since_fault);
+            *track = Track { recent, spread, since_fault, ..Track::new(&cut) };
             track.adapt(Timestamp::from_millis(i64::MIN), *least);
         }
     }
@@ -197,16 +204,19 @@ impl Pace {
         }
     }
 
-    /// Takes in the row that `look` is of: its course always, as a baseline only the metrics that `learn` names.
+    /// Takes in the row that `look` is of: its course always, as a baseline only the metrics to `learn`; those with a
+    /// `fault` are remembered as such.
     pub(super) fn learn(
         &mut self,
         at: Timestamp,
         values: &[Option<f64>],
         least: &[f64],
         look: &Look,
-        learn: &[bool],
+        (learn, fault): (&[bool], &[bool]),
     ) {
         for (metric, track) in self.tracks.iter_mut().enumerate() {
+            track.since_fault = if fault[metric] { 0 } else { track.since_fault.saturating_add(1) };
+            track.is_stained |= fault[metric];
             let (Some(value), Some(smooth)) = (values[metric], look.values[metric]) else { continue };
             if learn[metric] {
                 track.learn(at, smooth, least[metric]);
@@ -223,10 +233,44 @@ impl Pace {
         self.course.push_back(row);
     }
 
-    /// Takes in what the row that `look` is of scored.
-    pub(super) fn absorb(&mut self, look: &Look, learn: &[bool]) {
-        for (normal, raw) in self.normal.iter_mut().zip(&look.raw) {
-            normal.absorb(raw, learn);
+    /// Whether what is normal comes of a training: what fits of its own have left is of fitted models alone.
+    pub(super) fn is_taught(&self) -> bool {
+        self.normal[Part::Z.index()].is_taught()
+    }
+
+    /// Faults of `metrics` have begun, and nobody has taught what is normal.
+    pub(super) fn take_back(&mut self, metrics: &[usize]) {
+        if !self.is_taught() {
+            self.normal.iter_mut().for_each(|normal| normal.take_back(metrics));
+        }
+    }
+
+    /// Takes in what the row that `look` is of scored: of metrics to `learn`, and, unless taught, knowing which scores still
+    /// look back on a fault.
+    pub(super) fn absorb(&mut self, look: &mut Look, learn: &[bool]) {
+        let taught = self.is_taught();
+        for part in Part::ALL {
+            let back = self.looks_back(part);
+            look.clear.clear();
+            let is_clear = |track: &Track| taught || track.is_clear(back, self.cut.smoothing);
+            look.clear.extend(self.tracks.iter().map(is_clear));
+            if part.is_of_all() {
+                let all = look.clear.iter().all(|clear| *clear);
+                look.clear.fill(all);
+            }
+            self.normal[part.index()].absorb(&look.raw[part.index()], learn, &look.clear);
+        }
+    }
+
+    /// Values before the one looked at that a part compares it with as they came, flagged or not.
+    fn looks_back(&self, part: Part) -> usize {
+        let windows = || self.isolation.as_ref().and_then(|isolation| isolation.windows.as_ref());
+        match part {
+            Part::Isolation => shape::BACK,
+            Part::Windows => windows().map_or(0, |windows| windows.rows() - 1),
+            Part::Lstm => self.cut.steps.saturating_sub(1),
+            Part::ZStep => STEP_BACK,
+            Part::ZShort | Part::Z | Part::ZLong | Part::Esd => 0,
         }
     }
 
@@ -241,6 +285,7 @@ impl Pace {
         let track = &mut self.tracks[metric];
         if let Some(usual) = track.z.expectation() {
             track.mean.settle(usual.expected, checks);
+            track.is_stained = false;
         }
     }
 
@@ -250,6 +295,7 @@ impl Pace {
         for track in &mut self.tracks {
             track.recent.clear();
             track.mean.clear();
+            (track.since_fault, track.is_stained) = (u32::MAX, false);
         }
     }
 
@@ -336,7 +382,15 @@ impl Track {
             step: Trend::new(window * STEP, cut.hold),
             esd: SeasonalEsd::new(cut.max_anomalies, cut.interval, cut.hold),
             spread: 0.0,
+            since_fault: u32::MAX,
+            is_stained: false,
         }
+    }
+
+    /// Whether neither the values that are looked `back` on nor the mean of `smoothing` is of a fault.
+    fn is_clear(&self, back: usize, smoothing: usize) -> bool {
+        let stained = if self.is_stained { smoothing } else { 0 };
+        self.since_fault as usize > back + stained
     }
 
     fn expectations(&self, at: Timestamp) -> [Option<Expectation>; 2] {

@@ -25,7 +25,7 @@ pub use settings::Settings;
 use super::budget::Budget;
 use super::drift::Drift;
 use super::gate::Gate;
-use super::guard::{Guard, Learning, SETTLED, Suspicion};
+use super::guard::{Guard, Learning, Suspicion};
 use super::memory::Memory;
 use super::pace::{Cut, Pace};
 use super::part::Part;
@@ -57,6 +57,8 @@ pub struct Verdict {
     pub evidence: f64,
     /// Where the target is anomalous with every knob at its default: the metric that is meant then.
     pub flagged: Option<usize>,
+    /// Whether what is known comes of a training.
+    pub taught: bool,
 }
 
 /// What the panel says of one metric.
@@ -83,7 +85,7 @@ impl Verdict {
         if in_incident || self.flags(metric) {
             Suspicion::Flagged
         } else if self.metrics[metric].doubtful {
-            Suspicion::Doubtful
+            Suspicion::Doubtful { taught: self.taught }
         } else {
             Suspicion::None
         }
@@ -99,7 +101,7 @@ struct Watched {
 
 /// Scales from expected within which a metric is back where it was before a fault.
 const WITHIN: f64 = 3.0;
-/// Score from which on a value is doubtful while the tail is one of a few scores: it reads a fault as less unlikely than
+/// Score from which on a value is doubtful while the calibration is young: it reads a fault as less unlikely than
 /// it is, and what was learned of one hides the rest.
 const DOUBT: f64 = 0.75 * CANONICAL_THRESHOLD;
 /// The slower pace is the mean of so much time.
@@ -191,14 +193,18 @@ impl Panel {
         let mut verdict = self.vote(work, kappa, &self.knobs());
         let canonical = self.vote(work, kappa, &CANONICAL);
         let is_flagged = exceeds(canonical.target.as_ref(), CANONICAL_THRESHOLD);
+        let taught = self.paces[0].is_taught();
+        verdict.taught = taught;
+        let is_unusual = exceeds(canonical.target.as_ref(), DOUBT);
+        // A target's anomaly is its consensus metric's as well, and shows in others, if less than there.
+        let shows =
+            |at: usize| canonical.consensus == Some(at) || !taught && self.alone(at, work, kappa) > DOUBT;
         verdict.flagged = canonical.consensus.filter(|_| is_flagged);
         for (at, (metric, canonical_metric)) in verdict.metrics.iter_mut().zip(&canonical.metrics).enumerate()
         {
             let own = canonical_metric.assessment.as_ref();
             metric.flagged = exceeds(own, CANONICAL_THRESHOLD);
-            // A target's anomaly is its consensus metric's as well.
-            let of_target = canonical.target.as_ref().filter(|_| canonical.consensus == Some(at));
-            metric.doubtful = !self.is_known(at) && (exceeds(own, DOUBT) || exceeds(of_target, DOUBT));
+            metric.doubtful = !self.is_known(at) && (exceeds(own, DOUBT) || is_unusual && shows(at));
         }
         work.strength = strength(work);
         work.course = self.course + COURSE * (work.strength - self.course);
@@ -257,10 +263,19 @@ impl Panel {
         let deviations = consensus.map(|metric| work.deviations[metric]).unwrap_or_default();
         let has_value = metrics.iter().any(|metric| metric.assessment.is_some());
         let target = if has_value { vote::assess(target, &deviations, &weights) } else { None };
-        Verdict { target, consensus, metrics, evidence: 0.0, flagged: None }
+        Verdict { target, consensus, metrics, ..Verdict::default() }
     }
 
-    /// Whether a metric's tail is one of many scores.
+    /// The canonical vote on a metric as if there were no other to be more surprised by.
+    fn alone(&self, metric: usize, work: &Work, kappa: f64) -> f64 {
+        let sure = |d: Detector| {
+            let surprise = work.surprises[d.index()].metrics[metric].filter(|_| self.is_ready(d))?;
+            Some(vote::confidence(surprise, kappa))
+        };
+        vote::score(&Detector::ALL.map(sure), &self.enabled_weights(&CANONICAL.weights)).unwrap_or(0.0)
+    }
+
+    /// Whether a metric's calibration is no longer young.
     fn is_known(&self, metric: usize) -> bool {
         self.paces[0].normal[Part::Z.index()].is_known(metric)
     }
@@ -299,32 +314,42 @@ impl Panel {
         verdict: &Verdict,
         in_incident: &[bool],
     ) -> Vec<usize> {
-        let (mut adapted, mut settled) = (Vec::new(), Vec::new());
+        let (mut adapted, mut begun, mut settled) = (Vec::new(), Vec::new(), Vec::new());
         work.learn.clear();
+        work.fault.clear();
         for (metric, watched) in self.watched.iter_mut().enumerate() {
             if values[metric].is_none() {
                 work.learn.push(true);
+                work.fault.push(false);
                 continue;
             }
             if let (Some(drift), Some(value)) = (&mut watched.drift, values[metric]) {
                 drift.take(value, self.settings.interval);
             }
             let suspicion = verdict.suspicion(metric, in_incident[metric]);
+            let was_fault = watched.guard.is_fault();
             let learning = watched.guard.decide(at, suspicion, self.settings.adapt_after);
             work.learn.push(learning == Learning::Learn);
+            work.fault.push(watched.guard.is_fault());
+            if watched.guard.is_fault() && !was_fault {
+                begun.push(metric);
+            }
             let expected = narrowest(&work.looks[0].expectations[metric], &CANONICAL_WEIGHTS);
             let is_within = expected.zip(values[metric]).is_some_and(|(e, v)| e.distance(v) <= WITHIN);
-            if watched.guard.settles(is_within) {
-                settled.push(metric);
+            if let Some(checks) = watched.guard.settles(is_within) {
+                settled.push((metric, checks as usize));
             }
             if let Learning::Adapt { since } = learning {
                 adapted.push((metric, since));
             }
         }
+        if !begun.is_empty() {
+            self.paces.iter_mut().for_each(|pace| pace.take_back(&begun));
+        }
         self.take_in(at, values, work);
         self.absorb(at, values, work, in_incident);
-        for metric in settled {
-            self.paces.iter_mut().for_each(|pace| pace.settle(metric, SETTLED as usize));
+        for (metric, checks) in settled {
+            self.paces.iter_mut().for_each(|pace| pace.settle(metric, checks));
         }
         for (metric, since) in &adapted {
             self.paces.iter_mut().for_each(|pace| pace.adapt(*metric, *since, self.least[*metric]));
@@ -335,12 +360,12 @@ impl Panel {
 
     fn take_in(&mut self, at: Timestamp, values: &[Option<f64>], work: &Work) {
         for (pace, look) in self.paces.iter_mut().zip(&work.looks) {
-            pace.learn(at, values, &self.least, look, &work.learn);
+            pace.learn(at, values, &self.least, look, (&work.learn, &work.fault));
         }
     }
 
-    fn absorb(&mut self, at: Timestamp, values: &[Option<f64>], work: &Work, in_incident: &[bool]) {
-        for (pace, look) in self.paces.iter_mut().zip(&work.looks) {
+    fn absorb(&mut self, at: Timestamp, values: &[Option<f64>], work: &mut Work, in_incident: &[bool]) {
+        for (pace, look) in self.paces.iter_mut().zip(&mut work.looks) {
             pace.absorb(look, &work.learn);
         }
         let known = &values[..self.width];

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::series::Timestamp;
 
 /// Values a shape looks back on.
-const BACK: usize = 12;
+pub(super) const BACK: usize = 12;
 /// Values before which there is no shape.
 const FEWEST: usize = 4;
 /// Values remembered, flagged ones included: what a metric adapts to when its level proves to be the new normal.

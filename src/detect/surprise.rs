@@ -18,6 +18,9 @@ const TOP: usize = 3;
 const ENOUGH: usize = 1024;
 const NARROW: usize = 10;
 
+/// Scores before those of a fault that are its edge: it grows from check to check where signals are means of some time.
+const EDGE: usize = 2;
+
 /// Raw scores of one detector for one row; higher is more unusual.
 #[derive(Clone, Debug, Default)]
 pub struct Raw {
@@ -160,15 +163,27 @@ impl Normal {
         Some(together.max(alone - 2.0_f64.log10()))
     }
 
-    /// Takes in the raw scores of a row; of a metric only where `learn` says so, of the target only if all do.
-    pub fn absorb(&mut self, raw: &Raw, learn: &[bool]) {
-        for ((score, calibration), learn) in raw.metrics.iter().zip(&mut self.metrics).zip(learn) {
+    /// Takes in the raw scores of a row; of a metric only where `learn` says so, of the target only if all do. Scores that
+    /// are not `clear` of a fault before are left out while a calibration is young.
+    pub fn absorb(&mut self, raw: &Raw, learn: &[bool], clear: &[bool]) {
+        let follow = |calibration: &mut Calibration, score, learn: bool, clear: bool| {
+            calibration.follow(score, !learn || !clear && calibration.is_young());
+        };
+        for (at, (score, calibration)) in raw.metrics.iter().zip(&mut self.metrics).enumerate() {
             if let Some(score) = score {
-                calibration.follow(*score, !learn);
+                follow(calibration, *score, learn[at], clear[at]);
             }
         }
-        let flagged = !learn.iter().all(|learn| *learn);
-        self.absorb_target(raw, |calibration, score| calibration.follow(score, flagged));
+        let all = |each: &[bool]| each.iter().all(|holds| *holds);
+        let (learn, clear) = (all(learn), all(clear));
+        self.absorb_target(raw, |calibration, score| follow(calibration, score, learn, clear));
+    }
+
+    /// Faults of `metrics` have begun: the newest scores were their edge.
+    pub fn take_back(&mut self, metrics: &[usize]) {
+        metrics.iter().for_each(|metric| self.metrics[*metric].take_back(EDGE));
+        self.together.take_back(EDGE);
+        self.vector.take_back(EDGE);
     }
 
     /// Takes in many rows, all normal. Metrics come first, so that the target is calibrated on what they say in the end.
@@ -189,9 +204,9 @@ impl Normal {
         self.metrics.get(metric)?.median()
     }
 
-    /// Whether a metric's tail is one of so many scores that a suspicious one can be told.
+    /// Whether what is known of a metric is no longer young, see [`Calibration::is_young`].
     pub fn is_known(&self, metric: usize) -> bool {
-        self.metrics[metric].can_suspect()
+        !self.metrics[metric].is_young()
     }
 
     fn absorb_target(&mut self, raw: &Raw, take: impl Fn(&mut Calibration, f64)) {
@@ -204,6 +219,16 @@ impl Normal {
         if let Some(vector) = raw.vector {
             take(&mut self.vector, vector);
         }
+    }
+
+    /// Whether what is known comes of a training.
+    pub fn is_taught(&self) -> bool {
+        self.metrics.iter().any(Calibration::is_taught)
+    }
+
+    /// Scores known of the target.
+    pub fn scores(&self) -> usize {
+        self.together.len().max(self.vector.len())
     }
 
     /// Whether any metric can be told to be surprising.
@@ -292,7 +317,7 @@ mod tests {
         for _ in 0..rows {
             let scores: Vec<f64> =
                 (0..width).map(|_| f64::from(random.next_u32()) / f64::from(u32::MAX)).collect();
-            normal.absorb(&raw(&scores), &vec![true; width]);
+            normal.absorb(&raw(&scores), &vec![true; width], &vec![true; width]);
         }
         normal
     }
@@ -346,7 +371,7 @@ mod tests {
     fn rows_that_were_flagged_in_part_teach_only_the_rest() {
         let mut normal = normal(2, 100);
         let before = normal.clone();
-        (0..50).for_each(|_| normal.absorb(&raw(&[99.0, 0.5]), &[false, true]));
+        (0..50).for_each(|_| normal.absorb(&raw(&[99.0, 0.5]), &[false, true], &[true; 2]));
         assert_eq!(normal.metrics[0].surprise(3.0), before.metrics[0].surprise(3.0));
         assert_eq!(normal.together.len(), before.together.len());
         assert_eq!(normal.metrics[1].len(), before.metrics[1].len() + 50);

@@ -41,6 +41,11 @@ pub struct Windows {
 }
 
 impl Windows {
+    /// Rows of a window.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
     /// Fits the centres on the windows of `past`; `None` where there are too few of them.
     pub(super) fn fit(past: &Past, random: &mut Pcg64Mcg) -> Option<Self> {
         let metrics = past.scales();

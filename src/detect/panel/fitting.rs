@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::super::fits::{Fitted, Model, Rows, Task};
+use super::super::isolation::Isolation;
 use super::super::model_set::ModelSet;
 use super::super::pace::Pace;
 use super::super::part::Part;
@@ -12,6 +13,7 @@ use super::super::shadow::{self, Retraining};
 use super::super::surprise::Normal;
 use super::super::verdict::Detector;
 use super::super::{isolation, lstm};
+use super::readiness::FEWEST_SCORES;
 use super::{Panel, Settings};
 
 /// Rows at which the forest is first asked for; it takes effect thirty checks later, at sixty.
@@ -27,6 +29,12 @@ const RETRAINED: &str = "retrained";
 const FIRST_SEASON: u64 = 48;
 /// Tier rows after which they are looked for anew at the latest: a day.
 const SEASON_AGAIN: u64 = 288;
+
+/// Whether a forest would know enough scores; what comes of a training is calibrated already.
+fn can_vote(fitted: &Fitted<Isolation>) -> bool {
+    fitted.held_out.first().is_none_or(|scores| scores.is_empty() || scores.len() >= FEWEST_SCORES)
+}
+
 /// Rows, or rows of the tier, at which each fit is next asked for.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Due {
@@ -153,6 +161,10 @@ impl Panel {
                     {
                         held.extend(since);
                     }
+                }
+                if self.is_ready(Detector::IsolationForest) && !fitted.iter().flatten().all(can_vote) {
+                    // The one that votes is not given up for one that could not.
+                    return;
                 }
                 for pace in &mut self.paces {
                     scales

@@ -45,6 +45,8 @@ impl Panel {
         }
         work.learn.clear();
         work.learn.resize(values.len(), true);
+        work.fault.clear();
+        work.fault.resize(values.len(), false);
         self.take_in(at, values, work);
         let known = &values[..self.width];
         self.memory.learn_values(at, known.iter().copied());
@@ -59,7 +61,8 @@ impl Panel {
         {
             for (pace, raw) in self.paces.iter_mut().zip(&oldest.raw) {
                 for (normal, raw) in pace.normal.iter_mut().zip(raw) {
-                    normal.absorb(raw, &vec![true; raw.metrics.len()]);
+                    let all = vec![true; raw.metrics.len()];
+                    normal.absorb(raw, &all, &all);
                 }
             }
         }

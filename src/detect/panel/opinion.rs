@@ -27,7 +27,9 @@ pub struct Work {
     pub(super) surprises: [Surprise; Detector::COUNT],
     /// Distance from expected of each metric by each detector, in its sigmas.
     pub(super) deviations: Vec<PerDetector<f64>>,
+    /// Which metrics of the row are learned, and which are withheld for a fault.
     pub(super) learn: Vec<bool>,
+    pub(super) fault: Vec<bool>,
     /// Threshold-free strength of the row, and its mean with those before.
     pub(super) strength: f64,
     pub(super) course: f64,

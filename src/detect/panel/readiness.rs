@@ -9,6 +9,8 @@ use crate::series::Timestamp;
 
 /// Values before which no baseline is judged by.
 const FEWEST_VALUES: usize = 2 * zscore::FEWEST;
+/// Scores before which a forest has no say: the tail of fewer calls nothing unlikely, and would outvote those who know.
+pub(super) const FEWEST_SCORES: usize = 30;
 
 impl Panel {
     pub(super) fn is_on(&self, detector: Detector) -> bool {
@@ -21,7 +23,7 @@ impl Panel {
         let is_calibrated = |part: Part| pace.normal[part.index()].is_ready();
         self.is_on(detector)
             && match detector {
-                Detector::IsolationForest => is_calibrated(Part::Isolation),
+                Detector::IsolationForest => pace.normal[Part::Isolation.index()].scores() >= FEWEST_SCORES,
                 Detector::LstmAutoencoder => is_calibrated(Part::Lstm) && pace.has_course(),
                 // Calibrated by a training they still have to know where the metrics are now.
                 Detector::Zscore => is_calibrated(Part::Z) && pace.values() >= FEWEST_VALUES,
@@ -36,6 +38,10 @@ impl Panel {
         }
         let rows = self.memory.rows();
         Some(match detector {
+            Detector::IsolationForest if self.paces[0].isolation.is_some() => {
+                let scores = self.paces[0].normal[Part::Isolation.index()].scores();
+                format!("{scores} of {FEWEST_SCORES} scores")
+            }
             Detector::IsolationForest => format!("{rows} of {} rows", 2 * FIRST_FIT),
             Detector::LstmAutoencoder => {
                 let first = Due::first(&self.settings).lstm;
