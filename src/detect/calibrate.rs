@@ -296,7 +296,7 @@ impl Calibration {
         self.len() >= FEWEST_TO_SUSPECT
     }
 
-    /// Whether a training has left what is known, or others in its place.
+    /// Whether a training has left a tail, or the rows that a fit held back.
     pub fn is_taught(&self) -> bool {
         self.trained.is_some()
     }

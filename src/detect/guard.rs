@@ -28,6 +28,7 @@ pub struct Guard {
     within: u32,
     /// Checks in a row at which it was doubtful.
     doubts: u32,
+    /// Whether it is withheld for a fault or its edge, and not for a passing doubt.
     fault: bool,
 }
 
