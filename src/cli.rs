@@ -354,9 +354,13 @@ enum Failed {
     Asked(String),
 }
 
-/// Does what the arguments say.
-pub fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
+/// Does what the arguments say; `settle` is called first by what stays until it is told to stop, while it has one thread.
+pub fn main(settle: fn()) -> ExitCode {
+    let command = Cli::parse().command;
+    if matches!(command, Command::Run(_) | Command::Injector(_)) {
+        settle();
+    }
+    let outcome = match command {
         Command::Run(args) => run::run(&args),
         Command::CheckConfig { files } => check(&files),
         Command::Query(args) => query::query(&args),

@@ -52,6 +52,8 @@
 //!    said. Kept by tests of `detect::panel` and `tests/replay`.
 //! 10. **A bad configuration leaves the running one in place.**
 
+#![forbid(unsafe_code)]
+
 pub mod accept;
 pub mod admission;
 pub mod app;

@@ -9,9 +9,14 @@ use serde_json::Value;
 use crate::servers::{free_port, get, tool, wait_for};
 use crate::tools::root;
 
+/// What the image carries: the program that tests are built with, or the static one that `tests/kubernetes/static` builds.
+fn program() -> String {
+    std::env::var("DWCP_TEST_IMAGE_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_dwcp-anomaly").into())
+}
+
 fn assemble(directory: &Path) -> String {
-    let (binary, out) = (env!("CARGO_BIN_EXE_dwcp-anomaly"), directory.join("image").display().to_string());
-    let (status, said) = tool(root().join("k8s/oci").to_str().unwrap(), &[binary, &out], "");
+    let (binary, out) = (program(), directory.join("image").display().to_string());
+    let (status, said) = tool(root().join("k8s/oci").to_str().unwrap(), &[&binary, &out], "");
     assert_eq!(status, 0, "{said}");
     std::fs::read_to_string(directory.join("image/index.json")).unwrap()
 }
@@ -63,7 +68,7 @@ fn the_image_is_whole_reproducible_and_runs_as_nobody_on_a_read_only_root() {
 
 /// A static program needs none; the one that tests are built with does.
 fn bring_libraries(place: &Path) {
-    let (_, said) = tool("ldd", &[env!("CARGO_BIN_EXE_dwcp-anomaly")], "");
+    let (_, said) = tool("ldd", &[&program()], "");
     for word in said.split_whitespace().filter(|word| word.starts_with('/')) {
         let to = place.join(&word[1..]);
         std::fs::create_dir_all(to.parent().unwrap()).unwrap();

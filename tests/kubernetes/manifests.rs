@@ -77,7 +77,7 @@ fn the_rules_for_the_operator_are_those_of_the_repository() {
         tool(root().join("k8s/prometheusrule").to_str().unwrap(), &[made.to_str().unwrap()], "");
     assert_eq!(status, 0, "{said}");
     let text = std::fs::read_to_string(&made).unwrap();
-    let kept = std::fs::read_to_string(root().join("k8s/base/prometheusrule.yaml")).unwrap();
+    let kept = std::fs::read_to_string(root().join("k8s/rules/prometheusrule.yaml")).unwrap();
     assert!(text == kept, "rules/ has changed: run k8s/prometheusrule");
     let rule: Value = yaml_serde::from_str(&text).unwrap();
     are_rules(&rule);
@@ -103,10 +103,14 @@ fn are_rules(rule: &Value) {
 
 #[test]
 fn every_rule_that_an_overlay_brings_is_one_for_promtool() {
-    let all = objects(&render("overlays/cert-manager"));
-    let rules = of_kind(&all, "PrometheusRule");
-    assert_eq!(rules.len(), 2);
-    rules.iter().for_each(|rule| are_rules(rule));
+    let of_injector = ["self-managed", "cert-manager", "dev"].map(|overlay| (overlay, 2));
+    let without = ["daemonset", "mutating-admission-policy"].map(|overlay| (overlay, 1));
+    for (overlay, files) in of_injector.into_iter().chain(without) {
+        let all = objects(&render(&format!("overlays/{overlay}")));
+        let rules = of_kind(&all, "PrometheusRule");
+        assert_eq!(rules.len(), files, "{overlay}");
+        rules.iter().for_each(|rule| are_rules(rule));
+    }
 }
 
 #[test]

@@ -22,7 +22,7 @@ fn problems(objects: &[Value]) -> String {
 #[test]
 fn what_operators_are_given_is_what_they_know() {
     let mut all = Vec::new();
-    for overlay in ["self-managed", "cert-manager", "dev", "daemonset"] {
+    for overlay in ["self-managed", "cert-manager", "dev", "daemonset", "mutating-admission-policy"] {
         let rendered = objects(&render(&format!("overlays/{overlay}")));
         let theirs: Vec<_> =
             rendered.into_iter().filter(|o| GROUPS.iter().any(|g| o["apiVersion"] == *g)).collect();

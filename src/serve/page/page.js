@@ -101,9 +101,17 @@ function showWanted() {
   if (signal) location.replace(`#${signal.id}`);
 }
 
-localise(document);
+// What comes with the page is painted first: dates of a locale take a browser longer than the page, and the first push
+// replaces everything. Where nothing is painted, there is nothing to wait for.
+function oncePainted(begin) {
+  if (document.hidden || !PerformanceObserver.supportedEntryTypes.includes("paint")) return begin();
+  const observer = new PerformanceObserver(() => { observer.disconnect(); begin(); });
+  observer.observe({ type: "paint", buffered: true });
+}
+
 if (byId("settings-form")) {
   listen();
   showWanted();
-  follow();
+  oncePainted(follow);
 }
+oncePainted(() => localise(document));
