@@ -58,6 +58,8 @@ pub struct Start {
     pub web: WebConfig,
     /// Target that the quick start has found.
     pub quick_target: Option<String>,
+    /// Gives free memory to the system.
+    pub give_back: fn(),
 }
 
 /// How often the configuration file is looked at.
@@ -98,7 +100,7 @@ pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
         is_new: true,
         memory_limit: Arc::default(),
     };
-    tokio::spawn(ceiling::watch(Arc::clone(&app.memory_limit), messages.downgrade()));
+    tokio::spawn(ceiling::watch(Arc::clone(&app.memory_limit), messages.downgrade(), start.give_back));
     if let Some(config) = &start.config {
         app.open_storage(config).await?;
     }

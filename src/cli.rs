@@ -354,20 +354,25 @@ enum Failed {
     Asked(String),
 }
 
-/// Does what the arguments say; `settle` is called first by what stays until it is told to stop, while it has one thread.
-pub fn main(settle: fn()) -> ExitCode {
-    let command = Cli::parse().command;
-    if matches!(command, Command::Run(_) | Command::Injector(_)) {
-        settle();
-    }
-    let outcome = match command {
-        Command::Run(args) => run::run(&args),
+/// What only the program can tell the allocator.
+#[derive(Clone, Copy)]
+pub struct Allocator {
+    /// To be sparing; called by what stays until it is told to stop, while it has one thread.
+    pub settle: fn(),
+    /// To give free memory to the system; called now and then, by any thread.
+    pub give_back: fn(),
+}
+
+/// Does what the arguments say.
+pub fn main(allocator: Allocator) -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Run(args) => run::run(&args, allocator),
         Command::CheckConfig { files } => check(&files),
         Command::Query(args) => query::query(&args),
         Command::Backtest(args) => backtest::backtest(&args),
         Command::Train(args) => train::train(&args),
         Command::Models(args) => models::models(&args),
-        Command::Injector(args) => injector::injector(&args),
+        Command::Injector(args) => injector::injector(&args, allocator),
         Command::Inject(args) => inject::inject(&args),
         Command::Alert(what) => alert::alert(&what),
         Command::Routes(what) => alert::routes(&what),

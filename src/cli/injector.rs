@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Failed, Injector, run::stop_on_signal, runtime};
+use super::{Allocator, Failed, Injector, run::stop_on_signal, runtime};
 use crate::admission::authority::{Authority, Cluster, Names};
 use crate::admission::certificate::{Files, Serving};
 use crate::admission::metrics::Metrics;
@@ -17,7 +17,8 @@ use crate::config::Sources;
 use crate::telemetry::log;
 
 /// Serves until it is told to stop, and then a little longer: until the API server has heard of it.
-pub(super) fn injector(args: &Injector) -> Result<(), Failed> {
+pub(super) fn injector(args: &Injector, allocator: Allocator) -> Result<(), Failed> {
+    (allocator.settle)();
     log::init(&args.log_level, args.log_format).map_err(Failed::Asked)?;
     let mut policy = policy(args.policy_file.as_deref(), args.image.as_deref())?;
     // Its own pods must start without it.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{Failed, OnError, Run, runtime};
+use super::{Allocator, Failed, OnError, Run, runtime};
 use crate::app::{self, Quick, Start};
 use crate::config::{Config, Overlay, Sources};
 use crate::hostmetrics::{self, Root};
@@ -14,7 +14,8 @@ use crate::serve::{Guard, WebConfig};
 use crate::telemetry::log;
 
 /// Runs the sidecar until it is told to stop.
-pub(super) fn run(args: &Run) -> Result<(), Failed> {
+pub(super) fn run(args: &Run, allocator: Allocator) -> Result<(), Failed> {
+    (allocator.settle)();
     log::init(&args.log_level, args.log_format).map_err(Failed::Asked)?;
     let sources = Sources {
         file: args.config_file.clone(),
@@ -24,7 +25,7 @@ pub(super) fn run(args: &Run) -> Result<(), Failed> {
     // The configuration is read before anything is bound.
     let (config, overlay) = read(&sources, args.on_error)?.unzip();
     let web = WebConfig::load(args.web_config_file.as_deref()).map_err(Failed::Asked)?;
-    runtime()?.block_on(start(args, sources, config, overlay.unwrap_or_default(), web))
+    runtime()?.block_on(start(args, sources, config, overlay.unwrap_or_default(), web, allocator.give_back))
 }
 
 fn read(sources: &Sources, on_error: OnError) -> Result<Option<(Config, Overlay)>, Failed> {
@@ -46,6 +47,7 @@ async fn start(
     config: Option<Config>,
     overlay: Overlay,
     web: WebConfig,
+    give_back: fn(),
 ) -> Result<(), Failed> {
     let stop = stop_on_signal();
     let listener = TcpListener::bind(&args.listen_address).await.map_err(|error| {
@@ -78,6 +80,7 @@ async fn start(
         host: host.unwrap_or(own_name),
         external_url: external_url.trim_end_matches('/').to_owned(),
         quick_target,
+        give_back,
     };
     app::run(start, stop).await.map_err(Failed::Running)
 }
