@@ -13,8 +13,6 @@ use crate::engine::Setup;
 
 /// How often it is looked at, and how long what was given up may take to show.
 const LOOK: Duration = Duration::from_secs(5);
-/// Bytes more than there were when free memory was last given back; then it is given back again.
-const SLACK: u64 = 1 << 20;
 /// Share of the limit from which on something is given up.
 const FULL: f64 = 0.8;
 /// A limit above this is none.
@@ -72,14 +70,10 @@ fn resident() -> Option<u64> {
 pub(super) async fn watch(limit: Arc<AtomicU64>, messages: mpsc::WeakSender<Message>, give_back: fn()) {
     let mut ticks = tokio::time::interval(LOOK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut given_back = 0;
     loop {
         ticks.tick().await;
         let Some(messages) = messages.upgrade() else { return };
-        if resident().is_some_and(|used| used > given_back + SLACK) {
-            give_back();
-            given_back = resident().unwrap_or(0);
-        }
+        give_back();
         let Some(used) = resident() else { return };
         let limit = limit.load(Ordering::Relaxed);
         let is_short = limit > 0 && used as f64 > FULL * limit as f64;
