@@ -6,8 +6,9 @@ fn main() -> std::process::ExitCode {
     cli::main(Allocator { settle: glibc::settle, give_back: glibc::give_back })
 }
 
-/// The system's allocator keeps what threads have freed; what stays for months is better off with one arena and without
-/// what a month of history, a fit or a snapshot needed for a moment. What computes and ends is quicker with an arena a thread.
+/// The system's allocator keeps what threads have freed. What stays for months is better off with one arena, and without
+/// what a month of history, a fit or a snapshot needed for a moment; what computes and ends is quicker with an arena a
+/// thread.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[allow(unsafe_code, reason = "glibc is told so in no other way")]
 mod glibc {
