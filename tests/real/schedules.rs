@@ -31,7 +31,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use self::schedule::{Event, Got, Schedule, check_channel, host_of};
-use crate::servers::{Server, alertmanager_with, free_ports, wait_for};
+use crate::servers::{Server, alertmanager_with, free_ports, in_time, wait_for};
 use crate::sink::{Request, Sink};
 
 #[path = "../../src/notify/desk/tests/schedule.rs"]
@@ -275,7 +275,15 @@ impl World {
     }
 
     fn wait(&self, what: &str, ready: impl Fn(&Self) -> bool) {
-        wait_for(&format!("{what} in {}", self.place), PATIENCE, || ready(self));
+        if in_time(PATIENCE, || ready(self)).is_none() {
+            let answers = [0, 1].map(|at| self.ask(at, "/-/ready"));
+            let got = [0, 1].map(|at| self.got(at));
+            let fires = self.firing(Severity::Info);
+            panic!(
+                "{}: no {what}; fires: {fires:?}; Alertmanagers: {answers:?}; channels: {got:?}",
+                self.place
+            );
+        }
     }
 
     /// What fires and has reached `least`.
