@@ -1,5 +1,6 @@
 """The evaluation's own test, on a bundle it makes: the driver, the peers, the split, the figures and the tables."""
 import argparse
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+import ablation
 import bundle
 import evaluate
 import figures
@@ -215,10 +217,29 @@ class Thresholds(unittest.TestCase):
         self.assertRegex(" ".join(complaints), r"otherwise/hosts/a\.csv: another evidence")
 
 
+class Ablation(unittest.TestCase):
+    def test_every_place_is_in_the_source_once(self):
+        with tempfile.TemporaryDirectory() as directory:
+            copy = Path(directory) / "src"
+            shutil.copytree(evaluate.REPOSITORY / "src", copy)
+            ablation.leave_out(copy)
+            source = "".join(path.read_text() for path in copy.rglob("*.rs"))
+        for name, _, _ in ablation.CODE:
+            self.assertIn(f'crate::without("{name}")', source)
+
+    def test_a_place_that_is_not_there_is_named(self):
+        with tempfile.TemporaryDirectory() as directory:
+            copy = Path(directory) / "src"
+            shutil.copytree(evaluate.REPOSITORY / "src", copy)
+            (copy / "detect" / "vote.rs").write_text("")
+            with self.assertRaisesRegex(ablation.PlaceError, r"curve: .* stands 0 times in src/detect/vote\.rs"):
+                ablation.leave_out(copy)
+
+
 class Driver(unittest.TestCase):
-    def run_it(self, directory, *flags):
+    def run_it(self, directory, *flags, driver="evaluate.py"):
         command = [
-            sys.executable, HERE / "evaluate.py", "--bundle", directory, "--scorer", ASKED.scorer,
+            sys.executable, HERE / driver, "--bundle", directory, "--scorer", ASKED.scorer,
             "--out", directory / "out", *flags,
         ]
         return subprocess.run(list(map(str, command)), capture_output=True, text=True)
@@ -252,6 +273,16 @@ class Driver(unittest.TestCase):
         done = self.run_it(directory, "--program", ASKED.program, "--family", "hosts", "--thresholds", "0.95", "0.7")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertRegex(done.stdout, r"## A raised threshold\n\n.*\n.*\n\| default \| .*\n\| 0\.7 \| .*\n\| 0\.95 \| ")
+
+    def test_without_an_ingredient_it_is_evaluated_again_and_what_is_known_is_kept(self):
+        directory = tiny_bundle(self)
+        flags = ("--program", ASKED.program, "--family", "hosts", "--without", "none", "persistence")
+        done = self.run_it(directory, *flags, driver="ablation.py")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        ours = lambda name: (directory / "out" / name / "dwcp-anomaly" / "hosts" / "a.csv").read_text()
+        self.assertNotEqual(ours("none"), ours("persistence"))
+        again = self.run_it(directory, *flags, driver="ablation.py")
+        self.assertEqual((again.stdout, again.stderr), (done.stdout, ""))
 
     def test_what_fails_is_named(self):
         directory = tiny_bundle(self)

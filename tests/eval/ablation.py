@@ -1,0 +1,186 @@
+"""What each ingredient is worth: the evaluation again and again, each time without one of them.
+
+    tests/eval/run --ablation --bundle DIR [--part dev] [--without NAME ...] [--out DIR]
+
+Detectors and persistence are left out by the configuration. The rest nobody would want to be without, so the program has no
+switch for it: a copy of the source is made in which each such place asks the environment variable below, and built once. Where the
+source has moved on and a place is not found, that is an error; the evaluation's own test looks for all of them.
+"""
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import bundle
+import evaluate
+import figures
+import replay
+import table
+
+WITHOUT = "DWCP_WITHOUT"
+ASKED_BY_COPY = f"""
+#[doc(hidden)]
+pub fn without(name: &str) -> bool {{
+    static WITHOUT: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    WITHOUT.get_or_init(|| std::env::var("{WITHOUT}").unwrap_or_default()) == name
+}}
+"""
+DETECTOR = "DWCP__DETECTOR__"
+# What is left out by the configuration: name, what it is, the environment.
+SETTINGS = [
+    ("none", "nothing is left out", {}),
+    ("forest", "isolation forest", {f"{DETECTOR}ISOLATION_FOREST__ENABLED": "false"}),
+    ("lstm", "LSTM autoencoder", {f"{DETECTOR}LSTM_AUTOENCODER__ENABLED": "false"}),
+    ("zscore", "rolling z-score", {f"{DETECTOR}ZSCORE__ENABLED": "false"}),
+    ("esd", "seasonal hybrid ESD", {f"{DETECTOR}SEASONAL_ESD__ENABLED": "false"}),
+    ("persistence", "three checks before an incident opens: one is enough", {"DWCP__INCIDENT__FOR": "1"}),
+    ("hysteresis", "five checks before it closes: one is enough", {"DWCP__INCIDENT__CLEAR_AFTER": "1"}),
+]
+SURPRISE, PANEL, CALIBRATE = "detect/surprise.rs", "detect/panel.rs", "detect/calibrate.rs"
+# What is left out of the copy: name, what it is, and for each place a file below src, what stands there, and what will.
+CODE = [
+    ("spheres", "the forest's second half, the distance of the whole row from normal ones", [(
+        "detect/isolation.rs",
+        "        raw.vector = self",
+        '        if crate::without("spheres") { return; }\n        raw.vector = self',
+    )]),
+    ("windows", "the forest's third look, the distance of the recent course from typical ones", [
+        (PANEL, "    let quick = Part", "    let mut quick = Part"),
+        (PANEL, "    let slow = Part", "    let mut slow = Part"),
+        (PANEL, "    if smoothing > 1 {", """    if crate::without("windows") {
+        (quick[Part::Windows.index()], slow[Part::Windows.index()]) = (0.0, 0.0);
+    }
+    if crate::without("spans") {
+        for part in [Part::ZShort, Part::ZLong, Part::ZStep] {
+            (quick[part.index()], slow[part.index()]) = (0.0, 0.0);
+        }
+    }
+    if smoothing > 1 && !crate::without("slow") {"""),
+    ]),
+    ("spans", "the z-score's other spans and its step: one window is left", []),
+    ("slow", "the second pace, all parts on five-minute means as well", []),
+    ("season", "seasons", [(
+        "detect/seasonal_esd.rs",
+        "        self.season = season;",
+        '        self.season = season.filter(|_| !crate::without("season"));',
+    )]),
+    ("pareto", "the shape of the tail, which is exponential then", [(
+        CALIBRATE, ".clamp(0.0, 0.5);", '.clamp(0.0, if crate::without("pareto") { 0.0 } else { 0.5 });',
+    )]),
+    ("together", "the calibrated mean of the most surprised metrics: the bound by their number is left", [(
+        SURPRISE,
+        "        let Some(together) = by(",
+        '        if crate::without("together") { return Some(alone); }\n        let Some(together) = by(',
+    )]),
+    ("bound", "that bound: the calibrated mean is left", [(
+        SURPRISE, "        if width > NARROW &&", '        if crate::without("bound") || width > NARROW &&',
+    )]),
+    ("withhold", "keeping back what was flagged: all is learned", [(
+        PANEL,
+        "        if in_incident || self.flags(metric) {",
+        '        if crate::without("withhold") {\n            Suspicion::None\n        } else if in_incident || self.flags(metric) {',
+    )]),
+    ("suspicious", "keeping back scores that are suspicious, though not flagged, from a calibration", [(
+        CALIBRATE, "if !flagged && (!is_suspicious", 'if !flagged && (crate::without("suspicious") || !is_suspicious',
+    )]),
+    ("following", "calibrations that follow: they stay as training left them", [(
+        CALIBRATE,
+        "        if !flagged && (",
+        '        if crate::without("following") && self.trained.is_some() {\n            return;\n        }\n        if !flagged && (',
+    )]),
+    ("curve", "the curve from surprise to confidence: a plain saturation is left", [(
+        "detect/vote.rs",
+        "    let x = surprise.max(0.0) / kappa;",
+        '    let x = surprise.max(0.0) / kappa;\n    if crate::without("curve") {\n        return x / (x + 0.6);\n    }',
+    )]),
+]
+WHAT = {name: what for name, what, _ in SETTINGS + CODE}
+
+
+class PlaceError(Exception):
+    """The source has moved on."""
+
+
+def leave_out(source):
+    """Makes every place in a copy of `src` ask the environment."""
+    for name, _, places in CODE:
+        for file, before, after in places:
+            path = source / file
+            text = path.read_text()
+            if text.count(before) != 1:
+                raise PlaceError(f"{name}: {before.strip()!r} stands {text.count(before)} times in src/{file}, not once; mend ablation.py")
+            path.write_text(text.replace(before, after))
+    with open(source / "lib.rs", "a") as file:
+        file.write(ASKED_BY_COPY)
+
+
+def build():
+    """The program of which ingredients can be left out."""
+    with tempfile.TemporaryDirectory() as directory:
+        copy = Path(directory) / "source"
+        shutil.copytree(evaluate.REPOSITORY, copy, ignore=shutil.ignore_patterns(".git", "target"))
+        leave_out(copy / "src")
+        target = evaluate.TARGET.resolve() / "ablation"
+        subprocess.run(["cargo", "build", "--release", "--target-dir", target], cwd=copy, check=True)
+        return target / "release" / evaluate.OURS
+
+
+def measure(name, program, chosen, judge, asked):
+    """Replays without `name`; what was measured before is kept."""
+    out = asked.out / name
+    if not (out / evaluate.OURS / "score.json").is_file():
+        print(f"without {name}: {len(chosen)} entities, {asked.jobs} at a time", file=sys.stderr)
+        out.mkdir(parents=True, exist_ok=True)
+        bundle.write_manifest(asked.bundle, chosen, out / "manifest.json")
+        environment = next((settings for known, _, settings in SETTINGS if known == name), {WITHOUT: name})
+        os.environ.update(environment)
+        replay.replay_all(program, chosen, out / evaluate.OURS, asked.jobs)
+        for variable in environment:
+            del os.environ[variable]
+        evaluate.score(judge, [evaluate.OURS], out, asked.jobs)
+    return figures.groups(table.read(out, evaluate.OURS, "score")["entities"])
+
+
+def shown(measured):
+    """A row for each ingredient, and what its loss changes in the means."""
+    columns = [("core", "vus_pr"), ("core", "inc_recall"), ("core", "alert_prec"), ("core", "false_per_day")]
+    columns += [("nab+mscloud", "vus_pr"), ("nab+mscloud", "alert_prec"), ("synth7", "inc_recall"), ("synth7", "false_per_day")]
+    columns = [(group, figure) for group, figure in columns if all(group in groups for groups in measured.values())]
+    rows = [
+        [WHAT[name], *(table.number(groups[group][figure], figure) for group, figure in columns)]
+        for name, groups in measured.items()
+    ]
+    return table.markdown(["without", *(f"{group} {table.HEADINGS[figure]}" for group, figure in columns)], rows)
+
+
+def arguments():
+    parser = argparse.ArgumentParser(prog="tests/eval/run --ablation", description="Evaluate without one ingredient after another.")
+    parser.add_argument("--bundle", type=Path, required=True, help="directory with a manifest.json and its files")
+    parser.add_argument("--scorer", type=Path, help="the scorer; score.py beside the bundle by default")
+    parser.add_argument("--program", type=Path, help="one of which all can be left out; built by default")
+    parser.add_argument("--without", nargs="+", choices=WHAT, default=list(WHAT), metavar="NAME", help=f"of {', '.join(WHAT)}")
+    parser.add_argument("--family", nargs="+", action="extend", help="these families alone")
+    parser.add_argument("--part", choices=["dev", "check", "all"], default="dev", help="half of the entities, or all")
+    parser.add_argument("--jobs", type=int, default=2, help="processes at a time (default: 2)")
+    parser.add_argument("--out", type=Path, default=evaluate.TARGET / "ablation-results", help="where results go, and are kept")
+    return parser.parse_args()
+
+
+def main():
+    asked = arguments()
+    try:
+        chosen = bundle.entities(asked.bundle, asked.family, asked.part)
+        judge = evaluate.scorer(asked.scorer, asked.bundle)
+        program = asked.program or build()
+        print(shown({name: measure(name, program, chosen, judge, asked) for name in asked.without}), end="")
+    except (bundle.BundleError, replay.ReplayError, evaluate.StepError, PlaceError, OSError) as error:
+        sys.exit(f"tests/eval/run: {error}")
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"tests/eval/run: {error.cmd[0]} failed ({error.returncode})")
+
+
+if __name__ == "__main__":
+    main()
