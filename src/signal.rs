@@ -28,7 +28,7 @@ mod subquery;
 mod trend;
 
 pub use chosen::Selections;
-pub use definition::{Definition, Direction, defaults};
+pub use definition::{Definition, Direction, TAKEN_LABELS, defaults};
 pub use eval::{EvalError, Fill, Value};
 pub use narrow::narrowed;
 pub use plan::{ExprError, Macros, Plan};

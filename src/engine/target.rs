@@ -1,5 +1,6 @@
 //! One target: its window, its signals, its panel, its incidents.
 
+mod beside;
 mod inherit;
 mod recall;
 mod restore;
@@ -235,6 +236,7 @@ impl Target {
                         readings.values.is_empty().then(|| self.why_no_data(setup, signal));
                     self.dropped += readings.dropped as u64;
                     for (output, value) in readings.values {
+                        let output = beside::beside(output, &self.setup.labels);
                         if let Some(slot) = self.slot_of(signal, &output, at, setup) {
                             self.values[slot] = Some(value);
                         }

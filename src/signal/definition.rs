@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::detect::gate::Gate;
 
+/// Labels that are ours, or that Prometheus would take for something else: no target has them, nor a signal's output.
+pub const TAKEN_LABELS: [&str; 6] = ["metric_name", "severity", "model_type", "alertname", "le", "quantile"];
+
 /// On which side of expected a value may be anomalous.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]

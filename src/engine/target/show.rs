@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::super::Unanswerable;
 use super::super::snapshot::{Detection, DetectorStatus, MetricSnapshot, TargetSnapshot};
-use super::{Setup, Target};
+use super::{Setup, Slot, Target, short_name};
 use crate::detect::panel::{MetricVerdict, Work};
 use crate::detect::verdict::{Detector, Severity};
 use crate::incident::Incident;
@@ -18,9 +18,8 @@ impl Target {
     ) -> Result<Detection, Unanswerable> {
         let mut values = self.values.clone();
         for (name, value) in posted.into_iter().flatten() {
-            let slot = self.slots.iter().position(|slot| slot.labels.get("metric_name") == Some(name));
-            let slot = slot.ok_or_else(|| Unanswerable::Unclear(format!("no signal is called {name:?}")))?;
-            values[slot] = Some(*value).filter(|v| v.is_finite());
+            values[self.called(name).map_err(Unanswerable::Unclear)?] =
+                Some(*value).filter(|v| v.is_finite());
         }
         let at =
             self.last_tick.ok_or_else(|| Unanswerable::NotYet("nothing has been scraped yet".to_owned()))?;
@@ -40,6 +39,22 @@ impl Target {
                 .map(|(at, value)| self.metric(at, *value, verdict.metrics[at], setup))
                 .collect(),
         })
+    }
+
+    /// The slot of `cpu_usage`, or of `disk{device="sda"}` where a signal has several series.
+    fn called(&self, name: &str) -> Result<usize, String> {
+        if let Some(slot) = self.slots.iter().position(|slot| short_name(&slot.labels) == name) {
+            return Ok(slot);
+        }
+        let of_signal = |slot: &&Slot| slot.labels.get("metric_name") == Some(name);
+        match self.slots.iter().filter(of_signal).collect::<Vec<_>>().as_slice() {
+            [] => Err(format!("no signal is called {name:?}")),
+            [only] => Ok(self.slots.iter().position(|slot| std::ptr::eq(slot, *only)).unwrap_or_default()),
+            several => {
+                let names: Vec<String> = several.iter().map(|slot| short_name(&slot.labels)).collect();
+                Err(format!("{name} has several series; name one of {}", names.join(", ")))
+            }
+        }
     }
 
     fn metric(&self, at: usize, value: Option<f64>, verdict: MetricVerdict, setup: &Setup) -> MetricSnapshot {
