@@ -6,7 +6,7 @@
 //! against each other. A problem names file, line, key path and remedy.
 
 mod check;
-mod locate;
+mod layer;
 mod overlay;
 mod sections;
 
@@ -16,9 +16,10 @@ pub use sections::{History, Storage};
 
 use std::path::{Path, PathBuf};
 
+use layer::Layer;
 use serde::{Deserialize, Serialize};
 
-use crate::setting::{ByteSize, Span};
+use crate::setting::{ByteSize, Span, locate};
 use crate::{detect, incident, notify, probe, scrape, signal};
 
 /// Everything that can be configured.
@@ -154,21 +155,22 @@ impl Sources {
             base.check_interval = Span::seconds(2);
         }
         let defaults = yaml_serde::to_string(&base).map_err(|error| fail(error.to_string()))?;
-        let yaml = config::FileFormat::Yaml;
-        let mut builder = config::Config::builder()
-            .add_source(config::File::from_str(&defaults, yaml))
-            .add_source(config::File::from_str(self.handed_down(), yaml))
-            .add_source(config::File::from_str(if text.trim().is_empty() { "{}" } else { text }, yaml))
-            .add_source(config::File::from_str(&overlay.value().to_string(), yaml));
-        for (variable, value) in self.variables() {
-            let key = variable[PREFIX.len()..].to_lowercase().replace("__", ".");
-            builder = builder
-                .set_override(&key, typed(value))
-                .map_err(|error| fail(format!("environment: {variable}: {error}")))?;
-        }
         let file = self.file.as_deref().unwrap_or(Path::new("defaults"));
+        let mut builder = config::Config::builder();
+        for text in [defaults.as_str(), self.handed_down(), text, &overlay.value().to_string()] {
+            let layer = Layer::read(text).map_err(|error| fail(format!("{}: {error}", file.display())))?;
+            builder = builder.add_source(layer);
+        }
+        for (name, value) in self.variables() {
+            let key = name[PREFIX.len()..].to_lowercase().replace("__", ".");
+            let value = layer::variable(value)
+                .map_err(|error| fail(format!("environment: {name}: {error}; quote it as YAML does")))?;
+            builder = builder
+                .set_override(&key, value)
+                .map_err(|error| fail(format!("environment: {name}: {error}")))?;
+        }
         let merged = builder.build().map_err(|error| fail(format!("{}: {error}", file.display())))?;
-        merged.try_deserialize().map_err(|error| fail(self.blame_environment(&error.to_string())))
+        merged.try_deserialize().map_err(|error| fail(self.blame(file, &error.to_string())))
     }
 
     fn handed_down(&self) -> &str {
@@ -181,10 +183,19 @@ impl Sources {
         ours.map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// The file alone was sound, so a layered error is of the environment.
-    fn blame_environment(&self, error: &str) -> String {
+    /// The file alone was sound, so a layered error is of the environment, if it sets anything; of the variable whose key is
+    /// named, if one is.
+    fn blame(&self, file: &Path, error: &str) -> String {
         let names: Vec<&str> = self.variables().map(|(name, _)| name).collect();
-        format!("environment ({}): {error}; unset the variable or correct it", names.join(", "))
+        let meant = error.split('`').find_map(|word| {
+            let variable = overlay::variable(word);
+            names.iter().find(|name| **name == variable).copied()
+        });
+        if names.is_empty() {
+            return format!("{}: {error}; see configs/monitoring/anomaly-detection.yaml", file.display());
+        }
+        let names = meant.map_or_else(|| names.join(", "), str::to_owned);
+        format!("environment ({names}): {error}; unset the variable or correct it")
     }
 
     fn say(&self, file: &Path, text: &str, overlay: &Overlay, key: &str, problem: &str) -> String {
@@ -193,7 +204,9 @@ impl Sources {
             return format!("environment: {variable}: {problem}");
         }
         if overlay.has_section(key) {
-            return format!("overlay: {key}: {problem}");
+            return format!(
+                "overlay: {key}: {problem}; it was set while running and is over the file, see PUT and DELETE /api/v1/monitoring/anomaly/config, or overlay.json in storage.path"
+            );
         }
         match locate::line(text, key) {
             Some(line) => format!("{}:{line}: {key}: {problem}", file.display()),
@@ -203,12 +216,14 @@ impl Sources {
 }
 
 fn read(path: &Path) -> Result<String, Problems> {
-    std::fs::read_to_string(path).map_err(|error| {
+    let text = std::fs::read_to_string(path).map_err(|error| {
         Problems(vec![format!(
             "{}: cannot be read: {error}; give a readable file to --config.file",
             path.display()
         )])
-    })
+    })?;
+    // Some editors begin a file with a mark of its byte order.
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 /// Reads the file by itself, so that an error has its line; the layers then lose it.
@@ -233,19 +248,6 @@ fn strict(file: &Path, text: &str) -> Result<(), Problems> {
             file.display()
         )])
     })
-}
-
-/// A variable's value as YAML would read it: a number, a truth value, or text.
-fn typed(text: &str) -> config::Value {
-    if let Ok(number) = text.parse::<i64>() {
-        number.into()
-    } else if let Ok(number) = text.parse::<f64>() {
-        number.into()
-    } else if let Ok(truth) = text.parse::<bool>() {
-        truth.into()
-    } else {
-        text.into()
-    }
 }
 
 #[cfg(test)]

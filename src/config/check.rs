@@ -8,11 +8,10 @@ use super::{Config, Problems, Sources};
 use crate::notify::receivers::Native;
 use crate::probe;
 use crate::scrape::config::EMBEDDED;
-use crate::signal::{Macros, Plan};
+use crate::setting::without_password;
+use crate::signal::{Macros, Plan, TAKEN_LABELS};
 use crate::window::Table;
 
-/// Labels that are ours, or that Prometheus would take for something else.
-const TAKEN: [&str; 6] = ["metric_name", "severity", "model_type", "alertname", "le", "quantile"];
 /// Series a selector is taken to have when memory is reckoned before anything is scraped.
 const SERIES_PER_SELECTOR: usize = 16;
 
@@ -107,6 +106,19 @@ fn general(config: &Config, found: &mut Found) {
         "limits.memory",
         "must be at least 16MiB, such as 64MiB",
     );
+    let url = &config.history.prometheus_url;
+    must(
+        found,
+        url.is_empty() || is_http(url),
+        "history.prometheus_url",
+        format!("{:?} is no URL of a Prometheus, such as http://127.0.0.1:9090", without_password(url)),
+    );
+    must(
+        found,
+        config.detector.models.keep_versions >= 1,
+        "detector.models.keep_versions",
+        "must be at least 1",
+    );
     must(found, config.incident.r#for >= 1, "incident.for", "must be at least 1 check");
     must(found, config.incident.clear_after >= 1, "incident.clear_after", "must be at least 1 check");
 }
@@ -141,7 +153,7 @@ fn is_http(url: &str) -> bool {
 }
 
 fn label_problem(name: &str) -> Option<String> {
-    if TAKEN.contains(&name) || name.starts_with("__") {
+    if TAKEN_LABELS.contains(&name) || name.starts_with("__") {
         return Some(format!("the label {name} is taken; rename it"));
     }
     (!is_label_name(name)).then(|| format!("{name:?} is no label name; use letters, digits and _"))
@@ -175,7 +187,16 @@ fn signals(config: &Config, found: &mut Found) {
             format!("{key}.min_deviation"),
             "must be 0 or above",
         );
-        if let Err(error) = Plan::signal(&signal.expr, &macros) {
+        must(
+            found,
+            signal.runbook_url.as_deref().is_none_or(is_http),
+            format!("{key}.runbook_url"),
+            "is no URL, such as https://wiki.example/cpu",
+        );
+        // Of no interval no range can be made; that is told already.
+        if !macros.rate_interval.is_zero()
+            && let Err(error) = Plan::signal(&signal.expr, &macros)
+        {
             found.push((format!("{key}.expr"), format!("{}: {error}", signal.name)));
         }
     }
@@ -235,11 +256,14 @@ pub struct Checked {
     pub summary: String,
 }
 
+/// Keys by which Alertmanager's own configuration is known.
+const THEIRS: [&str; 6] = ["route", "receivers", "global", "inhibit_rules", "templates", "time_intervals"];
+
 /// Validates one file and changes nothing. Alertmanager's own configuration is told apart by its keys.
 pub fn check_file(path: &Path, environment: &[(String, String)]) -> Result<Checked, Problems> {
     let text = super::read(path)?;
     let keys: BTreeMap<String, yaml_serde::Value> = yaml_serde::from_str(&text).unwrap_or_default();
-    if keys.contains_key("route") && keys.contains_key("receivers") {
+    if THEIRS.iter().any(|key| keys.contains_key(*key)) {
         return alertmanager(path);
     }
     let sources =

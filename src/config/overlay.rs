@@ -114,17 +114,22 @@ impl Overlay {
     }
 }
 
-fn variable(key: &str) -> String {
+/// The variable that sets `key`.
+pub(super) fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.to_uppercase().replace('.', "__"))
 }
 
 /// A line for each key that only the file may set.
 fn refused(change: &Map<String, Value>) -> Vec<String> {
     let mut refused = Vec::new();
+    let known = serde_json::to_value(Config::default()).unwrap_or_default();
     flatten("", &Value::Object(change.clone()), &mut |key, value| {
         let is_settable = SETTABLE.iter().any(|known| key == *known || key.starts_with(&format!("{known}.")));
         let has_link = |signal: &Value| signal.get("runbook_url").is_some_and(|url| !url.is_null());
-        if !is_settable || key == "detector.models.path" {
+        let section = key.split('.').next().unwrap_or_default();
+        if known.get(section).is_none() {
+            refused.push(format!("{section}: is unknown; settable are {}", SETTABLE.join(", ")));
+        } else if !is_settable || key == "detector.models.path" {
             refused.push(format!("{key}: only comes from the file; settable are {}", SETTABLE.join(", ")));
         } else if key == "signals" && value.as_array().into_iter().flatten().any(has_link) {
             refused.push("signals: runbook_url only comes from the file; leave it out".to_owned());
@@ -229,7 +234,7 @@ mod tests {
             (json!({"alert": {"alertmanagers": []}}), "alert.alertmanagers: only"),
             (json!({"detector": {"models": {"path": "x"}}}), "detector.models.path: only"),
             (json!({"signals": [{"name": "a", "expr": "b", "runbook_url": "http://x"}]}), "runbook_url only"),
-            (json!({"nonsense": 1}), "nonsense: only"),
+            (json!({"nonsense": 1}), "nonsense: is unknown; settable are"),
             (json!({"detector": {"nonsense": 1}}), "unknown field `nonsense`"),
             (
                 json!({"detector": {"ensemble_threshold": 1.5}}),

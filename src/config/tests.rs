@@ -30,7 +30,12 @@ fn every_problem_names_file_line_key_and_remedy() {
             "detector.zscore.weight: 1.5 is not between 0 and 1",
         ),
         ("detector:\n  zscore: {weight: .nan}", "c.yaml:2", "not between 0 and 1"),
-        ("detector:\n  zscore: {threshold: .nan}", "c.yaml", "Parsing .nan"),
+        ("detector:\n  zscore: {threshold: .nan}", "c.yaml:2", "detector.zscore.threshold: must be above 0"),
+        (
+            "detector:\n  seasonal_esd: {period: 24h}",
+            "c.yaml:2",
+            "auto, or a list of durations such as [24h, 7d]",
+        ),
         ("detector:\n  zscore: {threshold: -1}", "c.yaml:2", "detector.zscore.threshold: must be above 0"),
         (
             "scrape:\n  targets:\n    - url: ftp://x",
@@ -52,6 +57,14 @@ fn every_problem_names_file_line_key_and_remedy() {
         ("incident:\n  for: 0", "c.yaml:2", "incident.for: must be at least 1"),
         ("severity:\n  warning: {confidence: 0.95, sigma: 3}", "c.yaml:1", "must ask for at least as much"),
         ("alert:\n  alertmanagers: [{url: localhost}]", "c.yaml:2", "is no URL of an Alertmanager"),
+        ("alert:\n  webhook_url: foo", "c.yaml:2", "alert.webhook_url: is no URL"),
+        (
+            "alert: {pagerduty_key: a, pagerduty_key_file: b}",
+            "c.yaml:1",
+            "alert.pagerduty_key: is there beside",
+        ),
+        ("history: {prometheus_url: foo}", "c.yaml:1", "history.prometheus_url: \"foo\" is no URL"),
+        ("check_interval: 0s", "c.yaml:1", "check_interval: must be at least 100ms"),
         ("alert:\n  external_labels: {severity: x}", "c.yaml:2", "the label severity is taken"),
     ] {
         let told = problems(text);
@@ -131,7 +144,8 @@ fn a_channel_without_what_it_needs_is_refused() {
     for (text, parts) in [
         ("alert:\n  slack_enabled: true", "needs slack_webhook_url"),
         ("alert:\n  pagerduty_enabled: true", "needs pagerduty_key"),
-        ("alert:\n  webhook_enabled: true\n  webhook_url: localhost", "needs webhook_url"),
+        ("alert:\n  webhook_enabled: true", "needs webhook_url"),
+        ("alert:\n  webhook_enabled: true\n  webhook_url: localhost", "webhook_url: is no URL"),
         ("alert:\n  email_enabled: true\n  smtp_from: a@b\n  email_recipients: [c@d]", "needs smtp_server"),
         (
             "alert:\n  email_enabled: true\n  smtp_server: s\n  smtp_from: a@b\n  email_recipients: [c]",
@@ -181,4 +195,58 @@ fn no_secret_is_shown() {
     let config = load(text, &[]).unwrap();
     assert!(!format!("{config:?}").contains("hunter2"));
     assert!(!yaml_serde::to_string(&config).unwrap().contains("hunter2"));
+}
+
+#[test]
+fn texts_stay_as_they_were_written_in_the_file_and_in_the_environment() {
+    let text = "scrape:\n  targets:\n    - url: http://x:1\n      labels: {a: 1.10, b: 0123, c: 0x10, d: 1e3, e: true, f: 7}\n\
+                alert: {pagerduty_key: 00123456, smtp_password: 12345678901234567890}\nwindow: {max_bytes: 8MiB}\n\
+                detector: {ensemble_threshold: 0.70, seasonal_esd: {max_anomalies: 1e1}}\n";
+    let config = load(text, &[("DWCP__ALERT__SMTP_USERNAME", "007"), ("DWCP__BUFFER_SIZE", "0500")]).unwrap();
+    let labels: Vec<&str> = config.scrape.targets[0].labels.values().map(String::as_str).collect();
+    assert_eq!(labels, ["1.10", "0123", "0x10", "1e3", "true", "7"]);
+    let revealed = |secret: &Option<crate::setting::Secret>| secret.as_ref().unwrap().reveal().to_owned();
+    assert_eq!(revealed(&config.alert.pagerduty_key), "00123456");
+    assert_eq!(revealed(&config.alert.smtp_password), "12345678901234567890");
+    assert_eq!((config.alert.smtp_username.as_str(), config.buffer_size), ("007", 500));
+    assert_eq!(config.detector.ensemble_threshold.get(), 0.7);
+    assert_eq!(config.detector.seasonal_esd.max_anomalies, 10.0);
+}
+
+#[test]
+fn lists_can_be_set_by_the_environment() {
+    let config = load(
+        "",
+        &[
+            ("DWCP__ALERT__EMAIL_RECIPIENTS", "[a@b.c, 'd@e.f']"),
+            ("DWCP__SCRAPE__TARGETS", "[{url: 'http://x:1/metrics', labels: {job: web}}]"),
+            ("DWCP__DETECTOR__SEASONAL_ESD__PERIOD", "[24h]"),
+            ("DWCP__STORAGE__PATH", ""),
+        ],
+    );
+    let config = config.unwrap();
+    assert_eq!(config.storage.path, "");
+    assert_eq!(config.alert.email_recipients, ["a@b.c", "d@e.f"]);
+    assert_eq!(config.scrape.targets[0].labels["job"], "web");
+    let told =
+        load("", &[("DWCP__SCRAPE__TARGETS", "[{"), ("DWCP__BUFFER_SIZE", "9")]).unwrap_err().to_string();
+    assert!(told.starts_with("environment: DWCP__SCRAPE__TARGETS: "), "{told}");
+}
+
+#[test]
+fn sections_without_anything_in_them_and_anchors_are_as_yaml_has_them() {
+    let text = "\u{feff}scrape:\n  # targets: []\nsignals:\nalert:\n  alertmanagers:\nseverity:\n  warning: &bar {sigma: 4}\n  critical: *bar\n";
+    let config = load(text, &[]).unwrap();
+    assert_eq!(config.signals.len(), 7);
+    // What is left out of a bar is as by default.
+    let bars = (config.severity.warning, config.severity.critical);
+    assert_eq!((bars.0.sigma, bars.0.confidence.get()), (4.0, 0.7));
+    assert_eq!((bars.1.sigma, bars.1.confidence.get()), (4.0, 0.9));
+}
+
+#[test]
+fn an_error_that_the_file_alone_has_not_is_blamed_on_the_variable() {
+    let variables = [("DWCP__BUFFER_SIZE", "many"), ("DWCP__CHECK_INTERVAL", "5s")];
+    let told = load("", &variables).unwrap_err().to_string();
+    assert!(told.starts_with("environment (DWCP__BUFFER_SIZE): "), "{told}");
 }

@@ -91,7 +91,7 @@ pub struct SeasonalEsd {
 
 /// `auto` or a list of periods.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "must be auto, or a list of durations such as [24h, 7d]")]
 pub enum Seasons {
     /// Whatever the history shows.
     Auto(Auto),

@@ -1,6 +1,6 @@
 //! The sections `incident` and `severity`.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::machine::Persistence;
 use crate::detect::verdict::{Assessment, Severity};
@@ -41,8 +41,10 @@ impl Config {
 #[serde(default, deny_unknown_fields)]
 pub struct Severities {
     /// At or above both: warning.
+    #[serde(deserialize_with = "warning")]
     pub warning: Bar,
     /// Above both: critical.
+    #[serde(deserialize_with = "critical")]
     pub critical: Bar,
 }
 
@@ -51,9 +53,33 @@ pub struct Severities {
 #[serde(deny_unknown_fields)]
 pub struct Bar {
     /// Confidence of the verdict.
+    #[schema(required = false)]
     pub confidence: Ratio,
     /// Deviation in sigmas.
+    #[schema(required = false)]
     pub sigma: f64,
+}
+
+/// A bar as it is written: what is left out is as by default.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Written {
+    confidence: Option<Ratio>,
+    sigma: Option<f64>,
+}
+
+impl Written {
+    fn over(self, bar: Bar) -> Bar {
+        Bar { confidence: self.confidence.unwrap_or(bar.confidence), sigma: self.sigma.unwrap_or(bar.sigma) }
+    }
+}
+
+fn warning<'de, D: Deserializer<'de>>(from: D) -> Result<Bar, D::Error> {
+    Ok(Written::deserialize(from)?.over(Severities::default().warning))
+}
+
+fn critical<'de, D: Deserializer<'de>>(from: D) -> Result<Bar, D::Error> {
+    Ok(Written::deserialize(from)?.over(Severities::default().critical))
 }
 
 impl Default for Severities {
