@@ -27,7 +27,6 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, Overlay, Problems, Sources};
 use crate::engine::snapshot::Snapshot;
 use crate::scrape::{self, Job};
-use crate::series::Timestamp;
 use crate::serve::{self, Given, Guard, ReloadRequest, SettingsRequest, SettingsView, WebConfig};
 use crate::telemetry::{self, Telemetry};
 use begin::Storage;
@@ -117,7 +116,7 @@ pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
         web: Arc::new(start.web),
         ready: Arc::clone(&ready),
         started: Instant::now(),
-        relay: Arc::new(move |body| relay.hand_in(body, Timestamp::from_seconds(unix_now() as f64))),
+        relay: Arc::new(move |body| telling::hand_in(&relay, body)),
     };
     let heart = heart::spawn(inbox, asked, messages.downgrade(), show, telemetry.clone(), keep)?;
     app.telemetry.reloaded(start.config.is_some(), unix_now());
@@ -125,7 +124,7 @@ pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
     let server = tokio::spawn(serve::run(start.listener, given, serving.clone()));
     // The past of the targets may take seconds: alive at once, ready then.
     let is_loaded = start.config.is_some();
-    app.take_up(start.config.unwrap_or_else(idle), &messages).await;
+    app.take_up(start.config, &messages).await;
     ready.store(is_loaded, Ordering::Relaxed);
     app.watch_config((reloads, hangup), changes, kept, &messages, &ready, &stop).await;
     tracing::info!("stopping");
@@ -174,18 +173,23 @@ struct Running {
 }
 
 impl App {
-    /// Tells the engine of a configuration and starts what it asks for.
-    async fn take_up(&mut self, mut config: Config, messages: &mpsc::Sender<Message>) {
+    /// Tells the engine of a configuration and starts what it asks for; without one it idles.
+    async fn take_up(&mut self, config: Option<Config>, messages: &mpsc::Sender<Message>) {
+        let is_degraded = config.is_none();
+        let mut config = config.unwrap_or_else(idle);
         if let Some(url) = self.quick_target.as_ref().filter(|_| config.scrape.targets.is_empty()) {
             config.scrape.targets.push(scrape::config::Target::new(url));
         }
-        self.show_settings(&config);
+        self.show_settings(&config, is_degraded);
         let mut setup = start::setup(&config, &self.host, self.port);
         let limit = ceiling::limit(config.limits.memory.map(|limit| limit.0), Path::new("/")).unwrap_or(0);
         self.telemetry.memory_limit(limit);
         self.memory_limit.store(limit, Ordering::Relaxed);
         ceiling::bound_windows(&mut setup, limit);
-        start::announce(&config, &setup, &self.external_url);
+        if !is_degraded {
+            start::announce(&config, &setup);
+        }
+        tracing::info!(page = %self.external_url, metrics = %format!("{}/metrics", self.external_url), "serving");
         let wanted = start::wanted(&setup);
         self.end_scrapers().await;
         self.end_senders().await;
@@ -195,9 +199,9 @@ impl App {
         let (pending, told): (Vec<_>, Vec<_>) = labels.iter().map(|_| watch::channel(false)).unzip();
         // The channel outlives this call, so the engine always hears of it.
         let _ = messages.send(Message::Reconfigure(Box::new(setup), pending)).await;
-        // Without a configuration there is nothing to begin with.
-        if self.storage.is_some() && std::mem::take(&mut self.is_new) {
-            self.begin(&config, known.clone(), messages).await;
+        if !is_degraded && std::mem::take(&mut self.is_new) {
+            let is_whole = self.begin(&config, known.clone(), messages).await;
+            start::expect(&config, is_whole);
         }
         self.models.insert(Models::new(&config, known.targets.len() == 1)).look(messages).await;
         let mut running = Running {
@@ -311,8 +315,13 @@ impl App {
                 Some(reply) = reloads.recv() => (Some(reply), "asked for"),
                 () = hangup.recv() => (None, "SIGHUP"),
                 Some(SettingsRequest { change, reply }) = changes.recv() => {
+                    let outcome = self.change_settings(change, messages).await;
+                    if outcome.is_ok() {
+                        self.telemetry.reloaded(true, unix_now());
+                        ready.store(true, Ordering::Relaxed);
+                    }
                     // Whoever asked may have left.
-                    let _ = reply.send(self.change_settings(change, messages).await);
+                    let _ = reply.send(outcome);
                     continue;
                 }
                 Some(kept) = kept.recv() => {
@@ -360,7 +369,7 @@ impl App {
                     tracing::error!(error, "the state is kept in memory only");
                     self.storage = Some(Storage { path: config.storage.path.clone(), found: None });
                 }
-                self.take_up(config, messages).await;
+                self.take_up(Some(config), messages).await;
                 Ok(())
             }
             Err(problems) => {

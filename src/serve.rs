@@ -81,7 +81,7 @@ pub struct Given {
 }
 
 /// Takes in the body of a request, or says what is wrong with it.
-pub type Relay = dyn Fn(&[u8]) -> Result<(), String> + Send + Sync;
+pub type Relay = dyn Fn(&[u8]) -> Result<(), Refused> + Send + Sync;
 
 /// What handlers see: what they are given, and what the server keeps by itself.
 #[derive(Clone)]
@@ -124,6 +124,7 @@ fn router(shared: Shared) -> Router {
         .method_not_allowed_fallback(api::method_not_allowed)
         .layer(axum::middleware::from_fn_with_state(shared.clone(), guard::admit))
         .layer(tower_http::limit::RequestBodyLimitLayer::new(BODY))
+        .layer(axum::middleware::map_response(api::too_long))
         .layer(tower_http::catch_panic::CatchPanicLayer::new())
         .with_state(shared)
 }

@@ -20,13 +20,15 @@ pub(super) struct Storage {
 }
 
 impl App {
-    /// Begins with what is known from before: of the last run, and of targets that had none from a Prometheus.
+    /// Begins with what is known from before: of the last run, and of targets that had none from a Prometheus. Whether the
+    /// last run knew all.
     pub(super) async fn begin(
         &mut self,
         config: &Config,
         mut setup: Setup,
         messages: &mpsc::Sender<Message>,
-    ) {
+    ) -> bool {
+        let watched = setup.targets.len();
         let found =
             self.storage.as_mut().and_then(|storage| Some((storage.path.clone(), storage.found.take()?)));
         if let Some((path, (directory, loaded))) = found {
@@ -42,7 +44,12 @@ impl App {
                 Err(error) => tracing::error!(path, %error, "the state is kept in memory only"),
             }
         }
+        let is_whole = setup.targets.is_empty() && watched > 0;
+        if !is_whole && !config.history.prometheus_url.is_empty() {
+            tracing::info!(range = %config.history.range, "asking a Prometheus what is normal");
+        }
         past::recall(config, &setup, Timestamp::from_seconds(unix_now() as f64), messages).await;
+        is_whole
     }
 
     /// Takes the directory that the first configuration names, for as long as the process runs. One that cannot be written

@@ -431,7 +431,7 @@ impl Beating {
         let snapshot = self.show.borrow().clone();
         let Some(shown) = snapshot.targets.get(target) else { return };
         let instance = shown.labels.get("instance").unwrap_or_default();
-        let (down, lines) = (format!("{instance} down"), format!("{instance} lines"));
+        let (down, lines) = (format!("{} down", shown.labels), format!("{} lines", shown.labels));
         match failure {
             Some(failure) => {
                 self.telemetry.scrape_failed(instance, failure.kind());

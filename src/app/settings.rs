@@ -41,12 +41,12 @@ impl App {
             shadowed.map(|(key, variable)| format!("{key}: {variable} in the environment is over it"));
         tracing::info!(settings = %overlay.value(), "settings changed");
         self.overlay = overlay;
-        self.take_up(config, messages).await;
+        self.take_up(Some(config), messages).await;
         Ok(warnings.collect())
     }
 
     /// Shows what is in force.
-    pub(super) fn show_settings(&self, config: &Config) {
+    pub(super) fn show_settings(&self, config: &Config, is_degraded: bool) {
         let layer = |origin| match origin {
             Origin::Default => Layer::Default,
             Origin::File => Layer::File,
@@ -63,6 +63,7 @@ impl App {
             settable: SETTABLE.map(str::to_owned).to_vec(),
             alertmanagers: config.alert.alertmanagers.iter().map(|a| without_password(&a.url)).collect(),
             check_interval: config.check_interval,
+            is_degraded,
         }));
     }
 }

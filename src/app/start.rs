@@ -92,8 +92,8 @@ pub(super) fn prober(config: &Config) -> Option<Prober> {
     }
 }
 
-/// The first lines of the log: what is watched, where to look, and when to expect a verdict.
-pub(super) fn announce(config: &Config, setup: &Setup, external_url: &str) {
+/// What is watched, and who is told.
+pub(super) fn announce(config: &Config, setup: &Setup) {
     for target in &setup.targets {
         let instance = target.labels.get("instance").unwrap_or_default();
         tracing::info!(url = %target.url, instance, every = %config.check_interval, "watching");
@@ -104,20 +104,26 @@ pub(super) fn announce(config: &Config, setup: &Setup, external_url: &str) {
     if setup.targets.is_empty() {
         tracing::warn!("nothing is watched: configure scrape.targets and start with --config.file");
     }
-    tracing::info!(page = %external_url, metrics = %format!("{external_url}/metrics"), "serving");
+    if config.alert.alertmanagers.is_empty() && !config.alert.has_channels() {
+        tracing::info!(
+            "neither Alertmanager nor channel is configured (alert.alertmanagers); anomalies are shown in the series only"
+        );
+    }
+}
+
+/// When to expect a verdict; `is_whole` if all targets go on where they were.
+pub(super) fn expect(config: &Config, is_whole: bool) {
     let interval = config.check_interval.0;
-    if config.history.prometheus_url.is_empty() {
+    if is_whole {
+        tracing::info!(
+            first_verdict = "with the next checks, as far as was learned before",
+            "nothing is learned anew"
+        );
+    } else if config.history.prometheus_url.is_empty() {
         tracing::info!(
             first_verdict = %format!("about {} s from now, after 30 values", (interval * 34).as_secs()),
             all_detectors = %format!("about {} s from now, after 60", (interval * 64).as_secs()),
             "learning what is normal"
-        );
-    } else {
-        tracing::info!(range = %config.history.range, "asking a Prometheus what is normal");
-    }
-    if config.alert.alertmanagers.is_empty() && !config.alert.has_channels() {
-        tracing::info!(
-            "neither Alertmanager nor channel is configured (alert.alertmanagers); anomalies are shown in the series only"
         );
     }
 }

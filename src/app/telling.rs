@@ -24,8 +24,19 @@ use crate::notify::message::Wording;
 use crate::notify::nflog::Log;
 use crate::notify::outbox::Pace;
 use crate::notify::receivers::Native;
-use crate::notify::relay::Relay;
+use crate::notify::relay::{NotTaken, Relay};
 use crate::series::{Labels, Timestamp};
+use crate::serve::Refused;
+
+/// Takes in what another sidecar posts, if anybody is there to be told of it.
+pub(super) fn hand_in(relay: &Relay, body: &[u8]) -> Result<(), Refused> {
+    relay.hand_in(body, Timestamp::from_seconds(unix_now() as f64)).map_err(|not_taken| match not_taken {
+        NotTaken::Deaf => Refused::Failed(
+            "nobody is there to be told: set alert.alertmanagers or enable a channel here".to_owned(),
+        ),
+        NotTaken::Wrong(problem) => Refused::Bad(problem),
+    })
+}
 
 /// What outlives a reload: what other sidecars handed in, and the notification log.
 #[derive(Default)]
@@ -46,6 +57,7 @@ impl Telling {
         tasks: &mut JoinSet<()>,
     ) {
         let now = Timestamp::from_seconds(unix_now() as f64);
+        self.relay.has_listeners(!config.alert.alertmanagers.is_empty() || config.alert.has_channels());
         let configured = channels(config, external_url);
         let log = self.log(&config.storage.path, !configured.is_empty(), now);
         let (channels, notifiers) =

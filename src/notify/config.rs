@@ -385,9 +385,31 @@ impl Config {
                 found.push((key, problem));
             }
         };
-        let is_url = |secret: &Option<Secret>| secret.as_ref().is_some_and(|url| is_http(url.reveal()));
+        let is_given =
+            |secret: &Option<Secret>| secret.as_ref().is_some_and(|text| !text.reveal().is_empty());
+        // Who they are is a secret, so an address is not shown.
+        let is_url = |secret: &Option<Secret>| {
+            !is_given(secret) || secret.as_ref().is_some_and(|url| is_http(url.reveal()))
+        };
         must(
-            !self.slack_enabled || !self.slack_webhook_url_file.is_empty() || is_url(&self.slack_webhook_url),
+            is_url(&self.slack_webhook_url),
+            "slack_webhook_url",
+            "is no URL, such as https://hooks.slack.com/…",
+        );
+        must(is_url(&self.webhook_url), "webhook_url", "is no URL, such as https://example.com/hook");
+        let both = "is there beside its _file; keep one of them";
+        for (key, secret, file) in [
+            ("slack_webhook_url", &self.slack_webhook_url, &self.slack_webhook_url_file),
+            ("webhook_url", &self.webhook_url, &self.webhook_url_file),
+            ("pagerduty_key", &self.pagerduty_key, &self.pagerduty_key_file),
+            ("smtp_password", &self.smtp_password, &self.smtp_password_file),
+        ] {
+            must(!is_given(secret) || file.is_empty(), key, both);
+        }
+        must(
+            !self.slack_enabled
+                || !self.slack_webhook_url_file.is_empty()
+                || is_given(&self.slack_webhook_url),
             "slack_enabled",
             "needs slack_webhook_url or slack_webhook_url_file: the address of an incoming webhook",
         );
@@ -398,7 +420,7 @@ impl Config {
         );
         must(is_http(&self.pagerduty_url), "pagerduty_url", "is no URL");
         must(
-            !self.webhook_enabled || !self.webhook_url_file.is_empty() || is_url(&self.webhook_url),
+            !self.webhook_enabled || !self.webhook_url_file.is_empty() || is_given(&self.webhook_url),
             "webhook_enabled",
             "needs webhook_url or webhook_url_file: the address to post to",
         );

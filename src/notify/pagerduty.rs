@@ -57,10 +57,9 @@ fn event(message: &Message, worded: &Worded, key: &Secret) -> Value {
     let label = |name: &str| alert.labels.get(name).unwrap_or_default();
     event["client"] = "dwcp-anomaly".into();
     event["client_url"] = alert.generator_url.as_str().into();
-    event["links"] = json!([
-        {"href": alert.generator_url, "text": "the metric"},
-        {"href": alert.annotation("runbook_url"), "text": "runbook"},
-    ]);
+    let links = [(alert.generator_url.as_str(), "the metric"), (alert.annotation("runbook_url"), "runbook")];
+    let links = links.iter().filter(|(href, _)| !href.is_empty());
+    event["links"] = links.map(|(href, text)| json!({"href": href, "text": text})).collect();
     event["payload"] = json!({
         "summary": cut(&worded.title, 1024),
         "source": if label("instance").is_empty() { "dwcp-anomaly" } else { label("instance") },

@@ -1,6 +1,8 @@
 //! An alertmanager.yml, as far as it is followed natively: its routes, and its Slack, PagerDuty, webhook and email
 //! receivers. How messages are worded is ours; grouping, inhibition and times are Alertmanager's alone.
 
+mod check;
+
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +21,7 @@ use super::pagerduty::{self, PagerDuty};
 use super::route::{Route, Written};
 use super::slack::Slack;
 use super::webhook::Webhook;
-use crate::setting::{Access, BasicAuth, Secret, Tls};
+use crate::setting::{Access, BasicAuth, Secret, Tls, locate};
 
 /// What is read of the file.
 #[derive(Deserialize)]
@@ -112,6 +114,10 @@ struct PagerDutyConfig {
     routing_key: Option<Secret>,
     #[serde(default)]
     routing_key_file: String,
+    /// Of the older API, which is not told natively.
+    service_key: Option<Secret>,
+    #[serde(default)]
+    service_key_file: String,
     #[serde(default)]
     url: String,
     http_config: Option<Http>,
@@ -169,36 +175,48 @@ impl Native {
     /// # Errors
     /// Every problem on a line of its own.
     pub fn read(path: &Path) -> Result<Self, Vec<String>> {
-        let say = |problem: String| format!("{}: {problem}", path.display());
-        let text =
-            std::fs::read_to_string(path).map_err(|error| vec![say(format!("cannot be read: {error}"))])?;
+        let file = path.display();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| vec![format!("{file}: cannot be read: {error}")])?;
+        let say = |(key, problem): (String, String)| match locate::line(&text, &key) {
+            Some(line) => format!("{file}:{line}: {key}: {problem}"),
+            None => format!("{file}: {key}: {problem}"),
+        };
         Self::parse(&text).map_err(|problems| problems.into_iter().map(say).collect())
     }
 
-    fn parse(text: &str) -> Result<Self, Vec<String>> {
+    /// Or key path and problem of everything that is wrong.
+    fn parse(text: &str) -> Result<Self, Vec<(String, String)>> {
         let read = serde_path_to_error::deserialize::<_, File>(yaml_serde::Deserializer::from_str(text));
-        let file = read.map_err(|error| vec![format!("{}: {}", error.path(), error.inner())])?;
+        let file = read.map_err(|error| {
+            let (key, told) = (error.path().to_string(), error.inner().to_string());
+            // The reader names a part of the path as well.
+            let rest = told.split_once(": ").filter(|(head, _)| key.starts_with(head)).map(|(_, rest)| rest);
+            vec![(key, rest.unwrap_or(&told).to_owned())]
+        })?;
         let mut problems = Vec::new();
         let mut names = HashSet::new();
         for (at, receiver) in file.receivers.iter().enumerate() {
             if receiver.name.is_empty() || !names.insert(receiver.name.as_str()) {
-                problems.push(format!("receivers[{at}].name: {:?} is empty or used twice", receiver.name));
+                let told = format!("{:?} is empty or used twice", receiver.name);
+                problems.push((format!("receivers[{at}].name"), told));
             }
             let is_integration = |name: &&String| !name.ends_with("_configs");
             if let Some(unknown) = receiver.others.keys().find(is_integration) {
-                problems.push(format!("receivers[{at}].{unknown}: is unknown"));
+                problems.push((format!("receivers[{at}].{unknown}"), "is unknown".to_owned()));
             }
         }
-        let intervals: HashSet<&str> = file
-            .time_intervals
-            .iter()
-            .chain(&file.mute_time_intervals)
-            .map(|interval| interval.name.as_str())
-            .collect();
+        problems.extend(check::problems(&file));
+        let mut intervals = HashSet::new();
+        for Interval { name } in file.time_intervals.iter().chain(&file.mute_time_intervals) {
+            if !intervals.insert(name.as_str()) {
+                problems.push(("time_intervals".to_owned(), format!("{name:?} is there twice")));
+            }
+        }
         let route = match file.route.compile(&names, &intervals) {
             Ok(route) => Some(route),
             Err(found) => {
-                problems.extend(found.into_iter().map(|(key, problem)| format!("{key}: {problem}")));
+                problems.extend(found);
                 None
             }
         };
@@ -343,9 +361,40 @@ mod tests {
             ("route: {receiver: a}\nreceivers: [{name: a}, {name: a}]", "receivers[1].name:"),
             ("route: {receiver: a, reciever: b}\nreceivers: [{name: a}]", "unknown field `reciever`"),
             ("route: {receiver: a}\nreceivers: [{name: a, slack: x}]", "receivers[0].slack: is unknown"),
+            ("route: {receiver: a, grup_wait: 1s}\nreceivers: [{name: a}]", "route.grup_wait: unknown field"),
+            ("route: {receiver: a, group_by: ['...', b]}\nreceivers: [{name: a}]", "route.group_by: has ..."),
+            (
+                "route: {receiver: a}\nreceivers: [{name: a}]\ntime_intervals: [{name: n}, {name: n}]",
+                "time_intervals: \"n\" is there twice",
+            ),
+            (
+                "route: {receiver: a}\nreceivers: [{name: a, webhook_configs: [{}]}]",
+                "receivers[0].webhook_configs[0]: needs url",
+            ),
+            (
+                "route: {receiver: a}\nreceivers: [{name: a, pagerduty_configs: [{}]}]",
+                "receivers[0].pagerduty_configs[0]: needs routing_key",
+            ),
+            (
+                "route: {receiver: a}\nreceivers: [{name: a, slack_configs: [{channel: x}]}]",
+                "receivers[0].slack_configs[0]: needs api_url",
+            ),
+            (
+                "route: {receiver: a}\nreceivers: [{name: a, slack_configs: [{api_url: foo}]}]",
+                "receivers[0].slack_configs[0]: has an address that is no URL",
+            ),
+            (
+                "route: {receiver: a}\nreceivers: [{name: a, email_configs: [{to: b@c, from: d@e}]}]",
+                "receivers[0].email_configs[0].smarthost: is missing",
+            ),
+            (
+                "global: {smtp_smarthost: foo}\nroute: {receiver: a}\nreceivers: [{name: a}]",
+                "global.smtp_smarthost: is no mail server",
+            ),
         ] {
             let problems = Native::parse(text).err().unwrap_or_default();
-            assert!(problems.len() == 1 && problems[0].contains(problem), "{text}: {problems:?}");
+            let told: Vec<String> = problems.iter().map(|(key, told)| format!("{key}: {told}")).collect();
+            assert!(told.len() == 1 && told[0].contains(problem), "{text}: {told:?}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Alerts that other sidecars hand in, to be told as our own are: so that in a fleet only a few need secrets.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,13 +22,24 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_mins(5);
 #[derive(Clone, Debug)]
 pub struct Relay {
     held: Arc<Mutex<HashMap<u64, Arc<Alert>>>>,
+    /// Whether nobody is there to be told.
+    is_deaf: Arc<AtomicBool>,
     changes: watch::Sender<()>,
 }
 
 impl Default for Relay {
     fn default() -> Self {
-        Self { held: Arc::default(), changes: watch::Sender::new(()) }
+        Self { held: Arc::default(), is_deaf: Arc::default(), changes: watch::Sender::new(()) }
     }
+}
+
+/// Why nothing, or not all, is taken in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotTaken {
+    /// Nobody would be told.
+    Deaf,
+    /// What is wrong with it.
+    Wrong(String),
 }
 
 /// An alert as others post it: times may be left out.
@@ -78,7 +90,19 @@ impl Relay {
     ///
     /// # Errors
     /// What is wrong, or that there is no place.
-    pub fn hand_in(&self, body: &[u8], now: Timestamp) -> Result<(), String> {
+    pub fn hand_in(&self, body: &[u8], now: Timestamp) -> Result<(), NotTaken> {
+        if self.is_deaf.load(Ordering::Relaxed) {
+            return Err(NotTaken::Deaf);
+        }
+        self.read(body, now).map_err(NotTaken::Wrong)
+    }
+
+    /// Whether anybody is there to be told of what is handed in.
+    pub fn has_listeners(&self, has: bool) {
+        self.is_deaf.store(!has, Ordering::Relaxed);
+    }
+
+    fn read(&self, body: &[u8], now: Timestamp) -> Result<(), String> {
         let posted: Vec<HandedIn> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
         let mut wrong = Vec::new();
         let read = posted.into_iter().map(|posted| posted.alert(now));
@@ -182,10 +206,22 @@ mod tests {
             ),
             (r#"{"labels": {}}"#, "expected a sequence"),
         ] {
-            let answer = Relay::default().hand_in(body.as_bytes(), now);
+            let answer = Relay::default().read(body.as_bytes(), now);
+            assert_eq!(answer.is_ok(), problem.is_empty(), "{body}");
             assert!(answer.err().unwrap_or_default().contains(problem), "{body}");
-            assert_eq!(Relay::default().hand_in(body.as_bytes(), now).is_ok(), problem.is_empty(), "{body}");
         }
+    }
+
+    #[test]
+    fn nothing_is_taken_in_where_nobody_would_be_told() {
+        let (relay, now) = (Relay::default(), Timestamp::from_millis(1_700_000_000_000));
+        let body = br#"[{"labels": {"a": "b"}}]"#;
+        relay.has_listeners(false);
+        assert_eq!(relay.hand_in(body, now), Err(NotTaken::Deaf));
+        assert!(relay.alerts(now).is_empty());
+        relay.has_listeners(true);
+        assert_eq!(relay.hand_in(body, now), Ok(()));
+        assert_eq!(relay.hand_in(b"{", now).map_err(|why| why == NotTaken::Deaf), Err(false));
     }
 
     #[test]

@@ -99,6 +99,9 @@ impl Written {
         if !self.group_by.iter().all(|label| labels.insert(label)) {
             say(format!("{key}.group_by"), "names a label twice".to_owned());
         }
+        if self.group_by.len() > 1 && self.group_by.iter().any(|label| label == "...") {
+            say(format!("{key}.group_by"), "has ... beside labels; keep one of them".to_owned());
+        }
         for (name, span) in
             [("group_interval", self.group_interval), ("repeat_interval", self.repeat_interval)]
         {

@@ -12,7 +12,7 @@ mod window;
 use axum::Router;
 use axum::routing::{get, post, put};
 
-pub(super) use answer::{error, method_not_allowed, not_found};
+pub(super) use answer::{error, method_not_allowed, not_found, too_long};
 pub use settings::{Layer, Refused, SettingsChange, SettingsRequest, SettingsView};
 pub(super) use status::deliveries;
 

@@ -1,67 +1,26 @@
 //! `/metrics`: the synthetic series of every target, and the sidecar's own.
 //!
-//! Our own come from prometheus-client, which writes OpenMetrics only; for the text format 0.0.4 its lines are turned.
 //! No data means that a series is absent, never its last value.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::io::Write as _;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::HeaderMap;
+use axum::response::Response;
 
 use super::Shared;
 use crate::detect::verdict::{Detector, Severity};
 use crate::engine::snapshot::{DetectorStatus, IncidentKey, MetricSnapshot, Snapshot, TargetSnapshot};
+use crate::negotiate::{self, Format};
 use crate::series::Labels;
-
-const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Bytes that the series of one metric take, about.
 const A_METRIC: usize = 2 << 10;
 
-/// How the page is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// Text 0.0.4.
-    Text,
-    /// OpenMetrics 1.0.
-    OpenMetrics,
-}
-
 pub(super) async fn answer(State(shared): State<Shared>, headers: HeaderMap) -> Response {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let format = negotiate(text(header::ACCEPT));
     let snapshot = shared.snapshot.borrow().clone();
-    let page = page(&snapshot, &(shared.own)(), format);
-    let content_type = if format == Format::Text { TEXT } else { OPEN_METRICS };
-    if text(header::ACCEPT_ENCODING).split(',').any(|coding| coding.trim().starts_with("gzip")) {
-        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        // Writing to memory cannot fail.
-        let _ = gzip.write_all(page.as_bytes());
-        let body = gzip.finish().unwrap_or_default();
-        return ([(header::CONTENT_TYPE, content_type), (header::CONTENT_ENCODING, "gzip")], body)
-            .into_response();
-    }
-    ([(header::CONTENT_TYPE, content_type)], page).into_response()
-}
-
-/// The format the client likes best; text where it has no preference.
-fn negotiate(accept: &str) -> Format {
-    let quality = |kind: &str| {
-        let offers = accept
-            .split(',')
-            .filter(|offer| offer.split(';').next().is_some_and(|media| media.trim() == kind));
-        let q = |offer: &str| {
-            let q = offer.split(';').find_map(|part| part.trim().strip_prefix("q="));
-            q.map_or(1.0, |q| q.parse::<f64>().unwrap_or(0.0))
-        };
-        offers.map(q).fold(0.0, f64::max)
-    };
-    let text = quality("text/plain").max(quality("text/*"));
-    if quality("application/openmetrics-text") > text { Format::OpenMetrics } else { Format::Text }
+    negotiate::answer(&headers, |format| page(&snapshot, &(shared.own)(), format))
 }
 
 /// The whole page; `own` is in OpenMetrics without its last line.
@@ -72,13 +31,7 @@ pub fn page(snapshot: &Snapshot, own: &str, format: Format) -> String {
     detectors(&mut page, snapshot);
     signals(&mut page, snapshot);
     incidents(&mut page, snapshot);
-    match format {
-        Format::Text => turn(own, &mut page.text),
-        Format::OpenMetrics => {
-            page.text.push_str(own);
-            page.text.push_str("# EOF\n");
-        }
-    }
+    negotiate::put(own, format, &mut page.text);
     page.text
 }
 
@@ -343,45 +296,9 @@ fn counts(snapshot: &Snapshot) -> Vec<(Counted<'_>, u64)> {
     counts
 }
 
-/// From OpenMetrics to text 0.0.4: a counter's head gets the name of its samples, units and exemplars go.
-fn turn(open_metrics: &str, text: &mut String) {
-    let mut help: Option<(&str, &str)> = None;
-    for line in open_metrics.lines() {
-        if let Some(rest) = line.strip_prefix("# HELP ") {
-            help = rest.split_once(' ');
-        } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' '))
-        {
-            let name = if kind == "counter" { format!("{name}_total") } else { name.to_owned() };
-            if let Some((_, help)) = help.take() {
-                let _ = writeln!(text, "# HELP {name} {help}");
-            }
-            let _ = writeln!(text, "# TYPE {name} {}", if kind == "info" { "gauge" } else { kind });
-        } else if !line.starts_with('#') {
-            let _ = writeln!(text, "{}", line.split(" # ").next().unwrap_or(line));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_format_is_what_the_client_likes_best() {
-        for (accept, format) in [
-            ("", Format::Text),
-            ("*/*", Format::Text),
-            ("text/plain;version=0.0.4", Format::Text),
-            ("application/openmetrics-text; version=1.0.0", Format::OpenMetrics),
-            (
-                "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
-                Format::OpenMetrics,
-            ),
-            ("application/openmetrics-text;q=0.3,text/plain;q=0.9", Format::Text),
-        ] {
-            assert_eq!(negotiate(accept), format, "{accept}");
-        }
-    }
 
     #[test]
     fn a_labels_value_is_escaped_where_it_must_be() {
@@ -390,12 +307,5 @@ mod tests {
             escape_into(value, &mut text);
             assert_eq!(text, expect);
         }
-    }
-
-    #[test]
-    fn open_metrics_lines_are_turned_into_text() {
-        let mut text = String::new();
-        turn("# HELP a_b Things.\n# TYPE a_b counter\n# UNIT a_b b\na_b_total 3 # {x=\"y\"} 1\n", &mut text);
-        assert_eq!(text, "# HELP a_b_total Things.\n# TYPE a_b_total counter\na_b_total 3\n");
     }
 }

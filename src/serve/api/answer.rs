@@ -79,6 +79,14 @@ pub(in crate::serve) async fn method_not_allowed(uri: Uri) -> Response {
     error(StatusCode::METHOD_NOT_ALLOWED, "bad_data", text)
 }
 
+/// A body that is too long is refused before anybody of ours sees it; that is told in the envelope as well.
+pub(in crate::serve) async fn too_long(response: Response) -> Response {
+    if response.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        return error(StatusCode::PAYLOAD_TOO_LARGE, "bad_data", "the body is longer than 1 MiB");
+    }
+    response
+}
+
 /// A query string; what does not fit is told in the envelope.
 pub(super) struct Asked<T>(pub(super) T);
 

@@ -35,6 +35,9 @@ pub struct SettingsView {
     /// Time between checks.
     #[serde(skip)]
     pub check_interval: Span,
+    /// No configuration could be read: these are what idling takes.
+    #[serde(skip)]
+    pub is_degraded: bool,
 }
 
 /// Where a value comes from; each is over those before it.

@@ -62,6 +62,10 @@ fn glance(view: &View<'_>) -> Glance {
     let down: Vec<&str> =
         snapshot.targets.iter().filter(|t| t.up == Some(false)).map(|t| instance(t)).collect();
     let say = |class, mark, says: String, more: String| Glance { class, mark, says, more };
+    if view.settings.is_degraded {
+        let more = "Nothing is watched until it is corrected; the log says what is wrong and where.";
+        return say("down", BANG, "The configuration is bad".to_owned(), more.to_owned());
+    }
     if snapshot.targets.is_empty() {
         let more = "Configure scrape.targets and start with --config.file.";
         return say("off", DOTS, "Nothing is watched".to_owned(), more.to_owned());
