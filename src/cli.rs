@@ -4,7 +4,9 @@ mod alert;
 mod backtest;
 mod inject;
 mod injector;
+mod listen;
 mod models;
+mod output;
 mod progress;
 mod query;
 mod run;
@@ -29,6 +31,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run the sidecar.
+    #[command(version)]
     Run(Box<Run>),
     /// Validate configuration files and change nothing.
     CheckConfig {
@@ -116,8 +119,8 @@ struct Run {
     #[arg(long = "web.external-url")]
     external_url: Option<String>,
     /// Let requests change things; on by default on a loopback address outside containers.
-    #[arg(long = "web.enable-changes")]
-    enable_changes: bool,
+    #[arg(long = "web.enable-changes", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    enable_changes: Option<bool>,
     /// debug, info, warn or error.
     #[arg(long = "log.level", default_value = "info")]
     log_level: String,
@@ -203,6 +206,10 @@ enum Subject {
 /// A label's name and value.
 fn label(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("must be name=value, such as instance=web-1:9100")?;
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(word) {
+        return Err(format!("{name:?} is no name of a label; give name=value, such as instance=web-1:9100"));
+    }
     Ok((name.to_owned(), value.trim_matches('"').to_owned()))
 }
 
@@ -391,13 +398,12 @@ pub fn main(allocator: Allocator) -> ExitCode {
 }
 
 /// All files are checked, whatever is wrong with one.
-#[expect(clippy::print_stdout, reason = "this is the command's output")]
 fn check(files: &[PathBuf]) -> Result<(), Failed> {
     let environment: Vec<(String, String)> = std::env::vars().collect();
     let mut problems = Vec::new();
     for file in files {
         match config::check_file(file, &environment) {
-            Ok(checked) => println!("{}: SUCCESS", checked.summary),
+            Ok(checked) => output::say(format_args!("{}: SUCCESS", checked.summary))?,
             Err(wrong) => problems.extend(wrong.0),
         }
     }

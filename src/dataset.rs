@@ -40,7 +40,7 @@ pub struct Dataset {
     values: Vec<Option<f64>>,
     /// Whether a row is labelled; empty without a label column.
     pub labels: Vec<bool>,
-    /// Rows that are not to be scored, where a column to be ignored says so by a number other than 0.
+    /// Rows that are not to be scored, where a column to be ignored says so: one that holds but 0 and 1.
     pub ignored: Vec<bool>,
 }
 
@@ -50,6 +50,29 @@ pub struct Dataset {
 pub struct Bad {
     file: PathBuf,
     problem: String,
+}
+
+impl Bad {
+    /// Whether not the file is at fault but a flag, which names a column that is not there.
+    pub fn is_of_a_flag(&self) -> bool {
+        self.problem.starts_with("--")
+    }
+}
+
+/// A column to be ignored: what it holds is nobody's business, unless it marks rows.
+#[derive(Clone, Debug, Default)]
+struct Marks {
+    rows: Vec<bool>,
+    /// Values beside 0 and 1: it is something else.
+    has_others: bool,
+}
+
+impl Marks {
+    fn take(&mut self, cell: &str) {
+        let value = if cell.is_empty() { Some(0.0) } else { cell.parse::<f64>().ok() };
+        self.has_others |= value.is_none_or(|value| value != 0.0 && value != 1.0);
+        self.rows.push(value == Some(1.0));
+    }
 }
 
 impl Dataset {
@@ -73,11 +96,15 @@ impl Dataset {
         let metrics = metrics_of(&header, &roles);
         let mut data = Self { file: file.to_owned(), metrics, ..Self::default() };
         let mut record = csv::StringRecord::new();
+        let mut marks = vec![Marks::default(); roles.iter().filter(|role| **role == Role::Ignore).count()];
         while reader.read_record(&mut record).map_err(|error| bad(describe(&error, &header)))? {
             let line = record.position().map_or(0, csv::Position::line);
-            data.take(&record, &header, &roles).map_err(|problem| bad(format!("line {line}: {problem}")))?;
+            data.take(&record, &header, &roles, &mut marks)
+                .map_err(|problem| bad(format!("line {line}: {problem}")))?;
             data.lines.push(line);
         }
+        let is_marked = |row: usize| marks.iter().any(|marks| !marks.has_others && marks.rows[row]);
+        data.ignored = (0..data.times.len()).map(is_marked).collect();
         if data.times.is_empty() {
             return Err(bad("has no rows below its header; give it rows of numbers".to_owned()));
         }
@@ -89,8 +116,9 @@ impl Dataset {
         record: &csv::StringRecord,
         header: &csv::StringRecord,
         roles: &[Role],
+        marks: &mut [Marks],
     ) -> Result<(), String> {
-        let mut ignored = false;
+        let mut marks = marks.iter_mut();
         for ((cell, name), role) in record.iter().zip(header).zip(roles) {
             match role {
                 Role::Time => {
@@ -98,12 +126,10 @@ impl Dataset {
                     self.written.push(cell.to_owned());
                 }
                 Role::Label => self.labels.push(number(cell, name)?.unwrap_or(0.0) != 0.0),
-                // What it holds is nobody's business, unless it is a mark.
-                Role::Ignore => ignored |= cell.parse::<f64>().is_ok_and(|mark| mark != 0.0),
+                Role::Ignore => marks.next().into_iter().for_each(|marks| marks.take(cell)),
                 Role::Metric => self.values.push(number(cell, name)?),
             }
         }
-        self.ignored.push(ignored);
         Ok(())
     }
 

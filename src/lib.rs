@@ -18,7 +18,7 @@
 //! |---|---|---|
 //! | 0 words | `series`, `setting` | no clock, no I/O; import nothing of ours above them |
 //! | 1 core | `exposition`, `window`, `signal`, `detect`, `incident`, `engine` | synchronous, deterministic: no I/O, clock, environment or entropy |
-//! | 2 edges | `scrape`, `probe`, `hostmetrics`, `notify`, `serve`, `dataset`, `model_store`, `state`, `history`, `admission` | never import each other, but all may `disk` and `accept` |
+//! | 2 edges | `scrape`, `probe`, `hostmetrics`, `notify`, `serve`, `dataset`, `model_store`, `state`, `history`, `admission` | never import each other, but all may `disk`, `accept` and `negotiate` |
 //! | 3 whole | `telemetry`, `config`, `train`, `backtest`, `app`, `embed`, `cli` | compose; nobody imports `app` but `cli` and `embed`, and nobody these |
 //!
 //! The page is drawn of the same snapshots: `serve` records the recent course of every metric, draws the page's parts once
@@ -74,6 +74,7 @@ pub mod hostmetrics;
 #[deny(clippy::disallowed_methods)]
 pub mod incident;
 pub mod model_store;
+pub mod negotiate;
 pub mod notify;
 pub mod probe;
 pub mod scrape;

@@ -4,12 +4,13 @@
 
 mod access;
 mod http_client;
+pub mod locate;
 pub mod pattern;
 mod text;
 
 pub use access::{Access, BasicAuth, Tls, hide};
 pub use http_client::{http_client, probing_client};
-pub use text::{escape, rfc3339, short, without_password};
+pub use text::{escape, is_loopback, rfc3339, short, without_password};
 
 use std::fmt;
 use std::str::FromStr;

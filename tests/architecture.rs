@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What each module may import; of the layers, see `src/lib.rs`.
-const MAY_IMPORT: [(&str, &[&str]); 27] = [
+const MAY_IMPORT: [(&str, &[&str]); 28] = [
     ("series", &[]),
     ("setting", &["series"]),
     ("exposition", &["series"]),
@@ -18,14 +18,15 @@ const MAY_IMPORT: [(&str, &[&str]); 27] = [
     ("probe", &["series", "setting", "exposition"]),
     ("hostmetrics", &["exposition", "series"]),
     ("notify", &["series", "setting", "detect", "incident", "engine"]),
-    ("serve", &["series", "setting", "signal", "detect", "incident", "engine", "accept"]),
+    ("serve", &["series", "setting", "signal", "detect", "incident", "engine", "accept", "negotiate"]),
     ("dataset", &["series"]),
     ("disk", &[]),
     ("accept", &[]),
+    ("negotiate", &[]),
     ("model_store", &["series", "setting", "disk"]),
     ("state", &["series", "window", "detect", "engine", "disk"]),
     ("history", &["series", "setting"]),
-    ("admission", &["series", "setting", "accept"]),
+    ("admission", &["series", "setting", "accept", "negotiate"]),
     ("telemetry", &["series", "notify"]),
     ("backtest", &["series", "setting", "window", "signal", "detect", "engine", "config", "dataset"]),
     (

@@ -10,6 +10,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::Skip;
+use crate::negotiate::{self, Format};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
@@ -124,11 +125,12 @@ impl Metrics {
         self.leader.set(i64::from(leads));
     }
 
-    /// The page, in OpenMetrics.
-    pub(super) fn page(&self) -> String {
-        let mut page = String::new();
+    /// The page.
+    pub(super) fn page(&self, format: Format) -> String {
+        let (mut own, mut page) = (String::new(), String::new());
         // Writing to memory cannot fail.
-        let _ = text::encode(&mut page, &self.registry);
+        let _ = text::encode_registry(&mut own, &self.registry);
+        negotiate::put(&own, format, &mut page);
         page
     }
 }

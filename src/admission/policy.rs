@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::quantity::Quantity;
+use super::sidecar::LEAST_STATE;
 use crate::setting::Span;
 
 /// The injector's own configuration.
@@ -137,6 +138,8 @@ impl Default for Policy {
     }
 }
 
+/// Bytes that `limits.memory` of a sidecar's own configuration asks for as well.
+const LEAST_MEMORY: f64 = 16.0 * 1024.0 * 1024.0;
 /// Nodes from which on every one takes native sidecars without a gate.
 const NATIVE_BY_DEFAULT: (u32, u32) = (1, 33);
 /// Nodes from which on they are there at all, unless somebody turned them off.
@@ -158,7 +161,8 @@ impl Policy {
         if problems.is_empty() { Ok(policy) } else { Err(problems) }
     }
 
-    fn problems(&self) -> Vec<String> {
+    /// What is wrong with it, one line a problem.
+    pub fn problems(&self) -> Vec<String> {
         let is_version = self.nodes_at_least.is_empty() || self.nodes().is_some();
         let is_new_enough = self.nodes().is_some_and(|nodes| nodes >= NATIVE_AT_ALL);
         let is_sound = |of: &Resources| {
@@ -170,7 +174,10 @@ impl Policy {
         let all_sound = of_profiles.chain([&self.resources]).all(is_sound);
         let is_mapping = |value: &Value| value.is_object() || value.is_null();
         let wrong = [
-            (self.image.trim().is_empty(), "image: names no image"),
+            (
+                self.image.is_empty() || self.image.contains(char::is_whitespace),
+                "image: names no image; give one such as registry.example/dwcp-anomaly:1.0",
+            ),
             (!is_version, "nodes_at_least: is no version such as \"1.33\""),
             (
                 self.sidecar == Kind::Native && !is_new_enough,
@@ -186,7 +193,14 @@ impl Policy {
                 self.min_check_interval > self.max_check_interval,
                 "max_check_interval: is below min_check_interval",
             ),
-            (!all_sound, "resources: requests must be within limits, and those within max_resources"),
+            (
+                !all_sound,
+                "resources: requests must be within limits, those within max_resources, and memory at least 16Mi",
+            ),
+            (
+                LEAST_STATE.parse::<Quantity>().is_ok_and(|least| self.state_size.amount() < least.amount()),
+                "state_size: must be at least 8Mi",
+            ),
             (
                 !is_mapping(&self.defaults) || !self.profiles.values().all(|p| is_mapping(&p.defaults)),
                 "defaults: must be a mapping, as in a configuration file",
@@ -211,8 +225,11 @@ impl Policy {
         Some((major.parse().ok()?, minor.parse().ok()?))
     }
 
-    /// Fails if `limits` are above the most.
+    /// Fails if `limits` are above the most, or below what it takes.
     pub(super) fn grants(&self, limits: &Amounts) -> Result<(), String> {
+        if limits.memory.amount() < LEAST_MEMORY {
+            return Err(format!("memory {} is less than the 16Mi that a sidecar starts in", limits.memory));
+        }
         let of = [
             ("cpu", &limits.cpu, &self.max_resources.cpu),
             ("memory", &limits.memory, &self.max_resources.memory),
@@ -265,8 +282,11 @@ mod tests {
             ("imagee: x", "unknown field"),
             ("port: 80", "port: must be 1024"),
             ("image: ''", "image:"),
-            ("resources: {requests: {cpu: 1, memory: 1Mi}, limits: {cpu: 500m, memory: 1Mi}}", "resources:"),
-            ("resources: {requests: {cpu: 1, memory: 1Mi}, limits: {cpu: 2, memory: 1Mi}}", "resources:"),
+            ("image: 'x y'", "image:"),
+            ("state_size: 4Mi", "state_size:"),
+            ("resources: {requests: {cpu: 1m, memory: 1Ki}, limits: {cpu: 2m, memory: 1Mi}}", "resources:"),
+            ("resources: {requests: {cpu: 1, memory: 1Mi}, limits: {cpu: 500m, memory: 32Mi}}", "resources:"),
+            ("resources: {requests: {cpu: 1, memory: 1Mi}, limits: {cpu: 2, memory: 32Mi}}", "resources:"),
             ("state_size: big", "state_size:"),
             ("target_ports: {min: 9, max: 1}", "target_ports:"),
             ("defaults: 7", "defaults:"),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::StreamExt;
@@ -22,6 +22,7 @@ use super::certificate::Serving;
 use super::metrics::Metrics;
 use super::{Policy, review};
 use crate::accept::accept;
+use crate::negotiate;
 
 /// For a client to shake hands, to send its headers, and to send its body.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -128,9 +129,8 @@ async fn read(body: Body) -> Result<Vec<u8>, String> {
     if heard > BODY { Err(format!("the body is longer than {} MiB", BODY >> 20)) } else { Ok(kept) }
 }
 
-async fn metrics(State(shared): State<Shared>) -> Response {
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], shared.metrics.page()).into_response()
+async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> Response {
+    negotiate::answer(&headers, |format| shared.metrics.page(format))
 }
 
 async fn healthy() -> &'static str {

@@ -21,6 +21,8 @@ const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 const PORT_NAME: &str = "dwcp-metrics";
 /// Ports tried after the first.
 const PORTS: u16 = 100;
+/// Disk that is reserved for the state.
+pub(super) const LEAST_STATE: &str = "8Mi";
 
 /// What is added to a pod.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,10 +47,10 @@ pub(super) fn build(
                     (nodes_at_least in the injector's policy)";
         return Err(Left::new(Skip::RunsToCompletion, told));
     }
-    if pod["spec"]["os"]["name"].as_str().is_some_and(|name| name != "linux") {
+    if is_elsewhere(pod) {
         return Err(Left::new(Skip::NotLinux, "the sidecar runs on Linux only"));
     }
-    let port = free_port(pod, place, policy.port)?;
+    let port = free_port(pod, place, policy.port, targets)?;
     let volumes = Volumes::name(pod)?;
     let mut container = json!({
         "name": CONTAINER,
@@ -77,14 +79,22 @@ fn runs_to_completion(pod: &Value, place: &Place) -> bool {
         || pod["spec"]["restartPolicy"].as_str().is_some_and(|policy| policy != "Always")
 }
 
-/// The port by the policy, or the next that nobody in the pod declares. In the node's network, where other pods are
-/// too, each workload begins at another one.
-fn free_port(pod: &Value, place: &Place, first: u16) -> Result<u16, Left> {
+/// Whether it says that it runs on another system than Linux.
+fn is_elsewhere(pod: &Value) -> bool {
+    let (spec, selector) = (&pod["spec"], &pod["spec"]["nodeSelector"]);
+    let said = [&spec["os"]["name"], &selector["kubernetes.io/os"], &selector["beta.kubernetes.io/os"]];
+    said.into_iter().filter_map(Value::as_str).any(|name| name != "linux")
+}
+
+/// The port by the policy, or the next that nobody in the pod declares and where nothing is to be watched. In the node's
+/// network, where other pods are too, each workload begins at another one.
+fn free_port(pod: &Value, place: &Place, first: u16, targets: &[Target]) -> Result<u16, Left> {
     let all = || list(pod, "containers").iter().chain(list(pod, "initContainers"));
     let ports = || all().flat_map(|container| container["ports"].as_array().into_iter().flatten());
     let taken = |port: u16| {
         let is_it = |key: &str, of: &Value| of[key].as_u64() == Some(u64::from(port));
         ports().any(|of| is_it("containerPort", of) || is_it("hostPort", of))
+            || targets.iter().any(|target| target.port == port)
     };
     let start = if pod["spec"]["hostNetwork"] == true { hash(&workload(pod, place)) % PORTS } else { 0 };
     let candidates = (0..PORTS).map(|at| first.checked_add((start + at) % PORTS));
@@ -227,7 +237,7 @@ fn escaped(value: &Value) -> Value {
 /// Requests and limits that leave the pod's class as it is.
 fn resources(pod: &Value, policy: &Policy, settings: &Settings) -> Value {
     let asked = &settings.resources;
-    let mut requests = json!({"ephemeral-storage": "8Mi"});
+    let mut requests = json!({"ephemeral-storage": LEAST_STATE});
     let mut limits = json!({"ephemeral-storage": policy.state_size.to_string()});
     let class = qos::class(pod);
     // What the pod has as a whole is shared; what a pod without any is given makes it one with some.

@@ -8,6 +8,7 @@ use super::annotation::{annotation, ours, running};
 use super::policy::Policy;
 use super::settings::{Settings, bad};
 use super::{Left, Skip};
+use crate::setting::is_loopback;
 
 /// Where a node exporter listens.
 const NODE_EXPORTER: u16 = 9100;
@@ -18,6 +19,7 @@ const MOST: usize = 16;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) url: String,
+    pub(super) port: u16,
     /// Whether it reports the node rather than the pod.
     pub(super) is_node: bool,
 }
@@ -54,8 +56,17 @@ pub(super) fn find(
             continue;
         }
         let is_node = on_node.unwrap_or_else(|| declares(pod, port).is_some_and(is_node_exporter));
-        if targets.iter().all(|known| known.url != text) {
-            targets.push(Target { url: text, is_node });
+        match targets.iter().find(|known| known.port == port) {
+            None => targets.push(Target { url: text, port, is_node }),
+            Some(known) if known.url == text => {}
+            Some(known) => {
+                let told = format!(
+                    "{} and {text} have one port, so nobody could tell their signals apart; name them in a ConfigMap, each \
+                     with a label of its own",
+                    known.url
+                );
+                return Err(bad("targets", told));
+            }
         }
     }
     if targets.is_empty() {
@@ -195,8 +206,7 @@ fn port_of(text: &str, policy: &Policy, warnings: &mut Vec<String>) -> Result<Op
         return Err(bad("targets", "a URL has a user or password; those belong into a Secret"));
     }
     let host = url.host_str().unwrap_or_default();
-    let is_loopback = host == "localhost" || host == "[::1]" || host.starts_with("127.");
-    if !is_loopback {
+    if !is_loopback(host) {
         return Err(wrong("is not on loopback; a sidecar watches its own pod only"));
     }
     let port = url.port_or_known_default().unwrap_or_default();

@@ -118,6 +118,11 @@ fn reasons_to_leave_a_pod_are_told_and_named() {
             with(&|p| p["spec"]["containers"][0]["name"] = json!(CONTAINER)),
         ),
         (Skip::NotLinux, "Linux", with(&|p| p["spec"]["os"] = json!({"name": "windows"}))),
+        (
+            Skip::NotLinux,
+            "Linux",
+            with(&|p| p["spec"]["nodeSelector"] = json!({"kubernetes.io/os": "windows"})),
+        ),
         (Skip::MalformedPod, "containers", with(&|p| p["spec"]["containers"] = json!("no"))),
         (Skip::MalformedPod, "no container", with(&|p| p["spec"]["containers"] = json!([]))),
         (Skip::MalformedPod, "volumes", with(&|p| p["spec"]["volumes"] = json!([7]))),
@@ -163,6 +168,10 @@ fn every_bad_annotation_leaves_the_pod_bare_with_a_warning() {
         ("targets", ","),
         ("targets", "http://10.0.0.1:9100/metrics"),
         ("targets", "http://169.254.169.254/latest"),
+        ("targets", "http://127.evil.example/x"),
+        ("targets", "http://127.0.0.1.nip.io/x"),
+        ("targets", "http://127.0.0.1:8080/a,http://127.0.0.1:8080/b"),
+        ("targets", "http://localhost:8080/m,http://127.0.0.1:8080/m"),
         ("targets", "file:///etc/passwd"),
         ("targets", "http://user:secret@127.0.0.1:9100/"),
         ("targets", "ht!tp"),
@@ -176,6 +185,7 @@ fn every_bad_annotation_leaves_the_pod_bare_with_a_warning() {
         ("cpu-limit", "7"),
         ("cpu-limit", "0"),
         ("memory-limit", "1Ti"),
+        ("memory-limit", "1Ki"),
         ("memory-request", "many"),
         ("profile", "heroic"),
         ("image", "evil:latest"),
@@ -314,6 +324,18 @@ fn clashes_of_ports_and_names_are_resolved() {
     );
     assert_eq!(sidecar["volumeMounts"][0]["name"], "dwcp-anomaly-state-2");
     assert!(sidecar["args"].to_string().contains("0.0.0.0:10093"));
+}
+
+#[test]
+fn the_port_that_is_watched_is_never_the_sidecars_own() {
+    for annotations in [
+        json!({"dwcp.io/port": "10091"}),
+        json!({"prometheus.io/port": "10091"}),
+        json!({"dwcp.io/targets": "http://127.0.0.1:10091/metrics"}),
+    ] {
+        let (after, _) = injected(&pod(annotations), &Policy::default());
+        assert!(sidecar(&after)["args"].to_string().contains("0.0.0.0:10092"));
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Failed, OfAlert, OfRoutes, runtime};
+use super::{Failed, OfAlert, OfRoutes, listen, output, runtime};
 use crate::app;
 use crate::config::Sources;
 use crate::detect::verdict::Severity;
@@ -11,7 +11,6 @@ use crate::notify::receivers::Native;
 use crate::series::Labels;
 
 /// Sends one alert by the real path and prints where it went.
-#[expect(clippy::print_stdout, reason = "this is the command's output")]
 pub(super) fn alert(what: &OfAlert) -> Result<(), Failed> {
     let OfAlert::Test { severity, native, config_file, instance, external_url } = what;
     let severity = Severity::ALL.into_iter().find(|known| known.name() == severity).ok_or_else(|| {
@@ -25,16 +24,20 @@ pub(super) fn alert(what: &OfAlert) -> Result<(), Failed> {
     let config = sources.load().map_err(|problems| Failed::Asked(problems.to_string()))?;
     let own_name = hostmetrics::host_name(&Root::default()).unwrap_or_else(|| "localhost".to_owned());
     let host = instance.clone().unwrap_or_else(|| own_name.clone());
-    let url = external_url.clone().unwrap_or_else(|| format!("http://{own_name}:10091"));
-    let sent = app::test_alert(&config, &host, url.trim_end_matches('/'), severity, *native);
+    let own_url = || Ok(format!("http://{own_name}:10091"));
+    let url = external_url.as_deref().map_or_else(own_url, listen::external)?;
+    if *native && !config.alert.has_channels() {
+        eprintln!("--native: no native channel is enabled; set alert.slack_enabled or another");
+    }
+    let sent = app::test_alert(&config, &host, &url, severity, *native);
     let trials = runtime()?.block_on(sent).map_err(Failed::Running)?;
     let mut failed = 0;
     for trial in &trials {
         match &trial.outcome {
-            Ok(answer) => println!("{}: {answer}", trial.to),
+            Ok(answer) => output::say(format_args!("{}: {answer}", trial.to))?,
             Err(error) => {
                 failed += 1;
-                println!("{}: failed: {error}", trial.to);
+                output::say(format_args!("{}: failed: {error}", trial.to))?;
             }
         }
     }
@@ -46,7 +49,6 @@ pub(super) fn alert(what: &OfAlert) -> Result<(), Failed> {
 }
 
 /// Prints the receivers that native routing picks.
-#[expect(clippy::print_stdout, reason = "this is the command's output")]
 pub(super) fn routes(what: &OfRoutes) -> Result<(), Failed> {
     let OfRoutes::Test { config_file, verbose, labels } = what;
     let native =
@@ -59,6 +61,5 @@ pub(super) fn routes(what: &OfRoutes) -> Result<(), Failed> {
             eprintln!("{}{route}: {mark}", "  ".repeat(depth));
         }
     }
-    println!("{}", receivers.join(","));
-    Ok(())
+    output::say(receivers.join(","))
 }

@@ -3,23 +3,23 @@
 use std::path::Path;
 
 use super::progress::Progress;
-use super::{Backtest, Failed};
+use super::{Backtest, Failed, output};
 use crate::backtest::rerun::is_affordable;
 use crate::backtest::{Replay, report};
 use crate::config::{Config, Sources};
-use crate::dataset::{Columns, Dataset};
+use crate::dataset::{Bad, Columns, Dataset};
 
 /// Replays a recording and writes what was said of each row.
-#[expect(clippy::print_stdout, reason = "this is the command's output")]
 pub(super) fn backtest(args: &Backtest) -> Result<(), Failed> {
     let config = configuration(args.config_file.as_deref())?;
+    outputs(args)?;
     let columns = Columns {
         time: args.time_column.clone(),
         label: args.label_column.clone(),
         ignore: args.ignore_column.clone(),
         refuse_labels: false,
     };
-    let data = Dataset::read(&args.data, &columns).map_err(|bad| Failed::Running(bad.to_string()))?;
+    let data = Dataset::read(&args.data, &columns).map_err(|bad| unread(&bad))?;
     if args.strict {
         data.strict().map_err(|bad| Failed::Running(bad.to_string()))?;
     }
@@ -51,7 +51,39 @@ pub(super) fn backtest(args: &Backtest) -> Result<(), Failed> {
     }
     let figures =
         serde_json::to_string(&outcome.figures).map_err(|error| Failed::Running(error.to_string()))?;
-    println!("{figures}");
+    output::say(figures)
+}
+
+/// Why a recording is not taken.
+pub(super) fn unread(bad: &Bad) -> Failed {
+    if bad.is_of_a_flag() { Failed::Asked(bad.to_string()) } else { Failed::Running(bad.to_string()) }
+}
+
+/// What is written is another file than what is read, in a directory that is there.
+fn outputs(args: &Backtest) -> Result<(), Failed> {
+    let place = |file: &Path| std::fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+    let written = [("--output", Some(&args.output)), ("--report", args.report.as_ref())];
+    for (flag, file) in written {
+        let Some(file) = file else { continue };
+        let read = [
+            Some(&args.data),
+            args.config_file.as_ref(),
+            args.report.as_ref().filter(|_| flag == "--output"),
+        ];
+        if read.into_iter().flatten().any(|other| place(other) == place(file)) {
+            return Err(Failed::Asked(format!(
+                "{flag}: {} is given for something else as well, and would be lost; name another file",
+                file.display()
+            )));
+        }
+        let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty());
+        if file.is_dir() || directory.is_some_and(|directory| !directory.is_dir()) {
+            return Err(Failed::Asked(format!("{flag}: {} cannot be written to", file.display())));
+        }
+    }
+    if args.interval.is_some_and(|interval| interval.0.is_zero()) {
+        return Err(Failed::Asked("--interval: must be above 0, such as 10s".to_owned()));
+    }
     Ok(())
 }
 

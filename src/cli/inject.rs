@@ -1,9 +1,9 @@
 //! `inject`: the webhook's mutation on files.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 
-use super::{Failed, Inject, injector};
+use super::{Failed, Inject, injector, output};
 use crate::admission::manifest;
 
 /// Writes the manifests with their sidecars to standard output, and what there is to say to standard error.
@@ -25,9 +25,7 @@ pub(super) fn inject(args: &Inject) -> Result<(), Failed> {
         }
         all.push_str(&rewritten.text);
     }
-    let mut out = std::io::stdout().lock();
-    let written = out.write_all(all.as_bytes()).and_then(|()| out.flush());
-    written.map_err(|error| Failed::Running(format!("standard output: {error}")))
+    output::put(all)
 }
 
 fn read(file: &Path) -> Result<String, Failed> {

@@ -4,11 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Allocator, Failed, Injector, run::stop_on_signal, runtime};
+use super::{Allocator, Failed, Injector, listen::listen, run::stop_on_signal, runtime};
 use crate::admission::authority::{Authority, Cluster, Names};
 use crate::admission::certificate::{Files, Serving};
 use crate::admission::metrics::Metrics;
@@ -42,6 +41,11 @@ pub(super) fn policy(file: Option<&Path>, image: Option<&str>) -> Result<Policy,
     let mut policy = Policy::read(&text).map_err(asked)?;
     if let Some(image) = image {
         image.clone_into(&mut policy.image);
+        let told = |problem: String| format!("--{}", problem.replace("image: ", "image "));
+        let problems: Vec<String> = policy.problems().into_iter().map(told).collect();
+        if !problems.is_empty() {
+            return Err(Failed::Asked(problems.join("\n")));
+        }
     }
     // What every sidecar will read must be sound before the first one does.
     let profiles = policy.profiles.iter().map(|(name, profile)| (name.as_str(), &profile.defaults));
@@ -66,8 +70,8 @@ async fn serve(args: &Injector, policy: Policy) -> Result<(), Failed> {
         metrics: Arc::clone(&metrics),
         leaving: Arc::clone(&leaving),
     };
-    let secure = bind("--web.listen-address", &args.listen_address).await?;
-    let plain = bind("--metrics.listen-address", &args.metrics_address).await?;
+    let secure = listen("--web.listen-address", &args.listen_address).await?;
+    let plain = listen("--metrics.listen-address", &args.metrics_address).await?;
     tracing::info!(
         reviews = %args.listen_address, metrics = %args.metrics_address, image = shared.policy.image, "injector listens"
     );
@@ -125,8 +129,4 @@ fn api_server(args: &Injector) -> Result<String, Failed> {
 fn identity() -> String {
     let name = std::env::var("POD_NAME").ok().filter(|name| !name.is_empty());
     name.unwrap_or_else(|| format!("injector-{}", std::process::id()))
-}
-
-async fn bind(flag: &str, address: &str) -> Result<TcpListener, Failed> {
-    TcpListener::bind(address).await.map_err(|error| Failed::Running(format!("{flag}: {address}: {error}")))
 }

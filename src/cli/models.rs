@@ -1,33 +1,41 @@
 //! `models`: the model store, looked at and turned back.
 
 use super::backtest::configuration;
-use super::{Failed, Models, OfModels};
+use super::{Failed, Models, OfModels, output};
 use crate::model_store::{Metadata, Store, Version};
 
 /// Does what was asked of the store.
-#[expect(clippy::print_stdout, reason = "this is the command's output")]
 pub(super) fn models(args: &Models) -> Result<(), Failed> {
     let config = configuration(args.config_file.as_deref())?;
     let models = config.detector.models;
-    let store = Store::open(args.path.clone().unwrap_or_else(|| models.path.into()), models.keep_versions);
+    let path = args.path.clone().unwrap_or_else(|| models.path.into());
+    let store = Store::open(path.clone(), models.keep_versions);
     let failed = |error: crate::model_store::Error| Failed::Running(error.to_string());
     match &args.what {
         OfModels::List => {
-            for entry in store.list().map_err(failed)? {
+            let entries = store.list().map_err(failed)?;
+            if entries.is_empty() {
+                eprintln!("no models in {}; train makes them", path.display());
+            } else if !entries.iter().any(|entry| entry.is_current) {
+                eprintln!("no version is in use in {}; rollback picks one", path.display());
+            }
+            for entry in entries {
                 let mark = if entry.is_current { '*' } else { ' ' };
                 let said = entry.metadata.map_or_else(|error| error.to_string(), |metadata| line(&metadata));
-                println!("{mark} {} {said}", entry.version);
+                output::say(format_args!("{mark} {} {said}", entry.version))?;
             }
         }
         OfModels::Show { version } => {
             let loaded = store.load(number(version)?).map_err(failed)?;
             let text = serde_json::to_string_pretty(&loaded.metadata);
-            println!("{}", text.map_err(|error| Failed::Running(error.to_string()))?);
+            output::say(text.map_err(|error| Failed::Running(error.to_string()))?)?;
         }
         OfModels::Rollback { version } => {
             let version = number(version)?;
             store.rollback(version).map_err(failed)?;
-            println!("version {version} is in use; a running sidecar takes it up within half a minute");
+            output::say(format_args!(
+                "version {version} is in use; a running sidecar takes it up within half a minute"
+            ))?;
         }
     }
     Ok(())

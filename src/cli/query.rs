@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{Failed, Output, Query, runtime};
+use super::{Failed, Output, Query, output, runtime};
 use crate::exposition::{Everything, Format, Reader};
 use crate::hostmetrics::{self, Root};
 use crate::scrape::config::EMBEDDED;
@@ -19,6 +19,12 @@ use crate::window::{Limits, Window};
 
 /// Evaluates and prints.
 pub(super) fn query(args: &Query) -> Result<(), Failed> {
+    if args.interval.0 < Duration::from_millis(100) {
+        return Err(Failed::Asked(format!(
+            "--interval: {} is too short; give at least 100ms",
+            args.interval
+        )));
+    }
     let macros = Macros { rate_interval: args.interval.0 * 4 };
     let plan =
         Plan::parse(&args.expr, &macros).map_err(|error| Failed::Asked(format!("{}: {error}", args.expr)))?;
@@ -32,15 +38,13 @@ pub(super) fn query(args: &Query) -> Result<(), Failed> {
     let value = plan
         .eval(window.view(), at, Fill::AsPrometheus, &mut Selections::default())
         .map_err(|error| Failed::Running(error.to_string()))?;
-    print(&value, at, args.output);
-    Ok(())
+    print(&value, at, args.output)
 }
 
-#[expect(clippy::print_stdout, reason = "this is the command's output")]
-fn print(value: &Value, at: Timestamp, output: Output) {
-    match output {
-        Output::Json => println!("{}", value.to_json(at)),
-        Output::Text => print!("{}", value.to_text(at)),
+fn print(value: &Value, at: Timestamp, as_what: Output) -> Result<(), Failed> {
+    match as_what {
+        Output::Json => output::say(value.to_json(at)),
+        Output::Text => output::put(value.to_text(at)),
     }
 }
 
@@ -85,6 +89,12 @@ async fn from_target(url: &str, plan: &Plan, interval: Duration) -> Result<(Wind
     let exporter = if url == EMBEDDED {
         Exporter::Embedded(Box::new(|page| hostmetrics::collect(&Root::default(), page)))
     } else {
+        let is_http = reqwest::Url::parse(url).is_ok_and(|url| ["http", "https"].contains(&url.scheme()));
+        if !is_http {
+            return Err(Failed::Asked(format!(
+                "--target: {url:?} is neither http://…, https://… nor {EMBEDDED}"
+            )));
+        }
         let client = http_client(interval.max(Duration::from_secs(5)));
         let (client, _) = client.map_err(|error| Failed::Running(error.to_string()))?;
         Exporter::Http(client, url.to_owned())
@@ -109,7 +119,9 @@ async fn from_target(url: &str, plan: &Plan, interval: Duration) -> Result<(Wind
     let mut window = Window::new(Limits { samples: scrapes + 1, bytes: usize::MAX });
     let mut newest = Timestamp::default();
     for _ in 0..scrapes {
-        let Some(scraped) = scraped.recv().await else { break };
+        let Some(scraped) = scraped.recv().await else {
+            return Err(Failed::Running(format!("{url}: the scraper has ended; please report it")));
+        };
         if let Some(failure) = scraped.failure {
             return Err(Failed::Running(format!("{url}: {failure}")));
         }

@@ -2,10 +2,9 @@
 
 use std::net::SocketAddr;
 
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{Allocator, Failed, OnError, Run, runtime};
+use super::{Allocator, Failed, OnError, Run, listen, runtime};
 use crate::app::{self, Quick, Start};
 use crate::config::{Config, Overlay, Sources};
 use crate::hostmetrics::{self, Root};
@@ -50,9 +49,8 @@ async fn start(
     give_back: fn(),
 ) -> Result<(), Failed> {
     let stop = stop_on_signal();
-    let listener = TcpListener::bind(&args.listen_address).await.map_err(|error| {
-        Failed::Running(format!("--web.listen-address: {}: {error}", args.listen_address))
-    })?;
+    let given = args.external_url.as_deref().map(listen::external).transpose()?;
+    let listener = listen::listen("--web.listen-address", &args.listen_address).await?;
     let address = listener.local_addr().map_err(|error| Failed::Running(error.to_string()))?;
     let in_container = app::in_container();
     let has_targets = config.as_ref().is_some_and(|config| !config.scrape.targets.is_empty());
@@ -62,11 +60,10 @@ async fn start(
     let host =
         args.instance.clone().or_else(|| std::env::var("NODE_NAME").ok().filter(|name| !name.is_empty()));
     let scheme = if web.has_tls() { "https" } else { "http" };
-    let external_url =
-        args.external_url.clone().unwrap_or_else(|| format!("{scheme}://{own_name}:{}", address.port()));
+    let external_url = given.unwrap_or_else(|| format!("{scheme}://{own_name}:{}", address.port()));
     if address.ip().is_loopback() {
         tracing::info!(
-            flag = "--web.listen-address=0.0.0.0:10091",
+            flag = %format!("--web.listen-address=0.0.0.0:{}", address.port()),
             "listening on loopback only; a Prometheus elsewhere gets in with this flag"
         );
     }
@@ -78,7 +75,7 @@ async fn start(
         guard: guard(args, address, in_container, &own_name, &external_url),
         listener,
         host: host.unwrap_or(own_name),
-        external_url: external_url.trim_end_matches('/').to_owned(),
+        external_url,
         quick_target,
         give_back,
     };
@@ -103,9 +100,10 @@ async fn quick(in_container: bool, stop: &CancellationToken) -> Option<String> {
 fn guard(args: &Run, address: SocketAddr, in_container: bool, own_name: &str, external_url: &str) -> Guard {
     let external = reqwest::Url::parse(external_url).ok().and_then(|url| url.host_str().map(str::to_owned));
     let listen_name = args.listen_address.rsplit_once(':').map(|(name, _)| name.to_owned());
+    let listen_name = listen_name.filter(|name| !name.is_empty());
     let names = ["localhost", "127.0.0.1", "[::1]", own_name].map(str::to_owned);
     Guard {
-        changes_enabled: args.enable_changes || (address.ip().is_loopback() && !in_container),
+        changes_enabled: args.enable_changes.unwrap_or(address.ip().is_loopback() && !in_container),
         hosts: names.into_iter().chain(external).chain(listen_name).collect(),
         any_address: address.ip().is_unspecified(),
         external_origin: reqwest::Url::parse(external_url)

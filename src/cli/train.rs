@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::backtest::configuration;
+use super::backtest::{configuration, unread};
 use super::progress::Progress;
-use super::{Failed, Subject, Train, runtime};
+use super::{Failed, Subject, Train, output, runtime};
 use crate::config::Config;
-use crate::dataset::{Bad, Columns, Dataset};
+use crate::dataset::{Columns, Dataset};
 use crate::history::Prometheus;
 use crate::model_store::Store;
 use crate::series::Timestamp;
@@ -17,7 +17,6 @@ use crate::train;
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Trains and keeps what came of it.
-#[expect(clippy::print_stdout, reason = "this is the command's output")]
 pub(super) fn train(args: &Train) -> Result<(), Failed> {
     let config = configuration(args.config_file.as_deref())?;
     let failed = |error: train::Error| Failed::Running(error.to_string());
@@ -42,15 +41,14 @@ pub(super) fn train(args: &Train) -> Result<(), Failed> {
     let version = Store::open(&args.output, keep)
         .add(&metadata, &bytes)
         .map_err(|error| Failed::Running(error.to_string()))?;
-    println!(
+    output::say(format_args!(
         "version {version}: {} on {} rows of {} signals, {} bytes, in {}",
         metadata.detectors.join(", "),
         metadata.rows,
         metadata.features.len(),
         bytes.len(),
         args.output.display()
-    );
-    Ok(())
+    ))
 }
 
 fn read(args: &Train) -> Result<Dataset, Failed> {
@@ -60,15 +58,14 @@ fn read(args: &Train) -> Result<Dataset, Failed> {
         ignore: args.ignore_column.clone(),
         refuse_labels: true,
     };
-    let failed = |bad: Bad| Failed::Running(bad.to_string());
-    let read = |file| Dataset::read(file, &columns).map_err(failed);
+    let read = |file| Dataset::read(file, &columns).map_err(|bad| unread(&bad));
     let mut files = args.data.iter();
     let Some(first) = files.next() else { return Err(Failed::Asked("give --data".to_owned())) };
     let mut data = read(first)?;
     for file in files {
-        data = data.followed_by(read(file)?).map_err(failed)?;
+        data = data.followed_by(read(file)?).map_err(|bad| unread(&bad))?;
     }
-    data.telling().map_err(failed)?;
+    data.telling().map_err(|bad| unread(&bad))?;
     Ok(data)
 }
 

@@ -106,3 +106,10 @@ fn a_gzipped_file_reads_like_a_plain_one() {
     let packed = Dataset::read(&file, &Columns::default()).unwrap();
     assert_eq!(packed.times, parse(text, &Columns::default()).unwrap().times);
 }
+
+#[test]
+fn a_column_to_be_ignored_marks_rows_only_if_it_holds_marks() {
+    let columns = Columns { ignore: vec!["mark".to_owned(), "cpu".to_owned()], ..Columns::default() };
+    let data = parse("t,a,mark,cpu\n1,2,0,55\n2,3,1,56\n3,4,,0\n", &columns).unwrap();
+    assert_eq!((data.metrics.len(), data.ignored), (1, vec![false, true, false]));
+}

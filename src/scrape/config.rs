@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::setting::{ByteSize, Span};
+use crate::setting::{ByteSize, Span, is_loopback};
 
 /// What is scraped, and with what patience.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,8 +66,7 @@ impl Target {
         let (name, port) = split_port(address, self.url.starts_with("https:"));
         let instance = match name {
             _ if self.url == EMBEDDED => format!("{host}:{own_port}"),
-            "localhost" | "[::1]" => format!("{host}:{port}"),
-            name if name.starts_with("127.") => format!("{host}:{port}"),
+            name if is_loopback(name) => format!("{host}:{port}"),
             name => format!("{name}:{port}"),
         };
         let mut labels =

@@ -2,7 +2,7 @@
 
 /// Line of the key at `path` (`detector.zscore.window`, `scrape.targets[1].url`), counted from 1; of its nearest parent
 /// that has a line of its own, where it is written inside braces. `None` where not even the first key is there.
-pub(super) fn line(text: &str, path: &str) -> Option<usize> {
+pub fn line(text: &str, path: &str) -> Option<usize> {
     let mut found = None;
     let mut from = 0;
     let mut deeper_than = None;

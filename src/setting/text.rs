@@ -1,5 +1,6 @@
 //! Numbers and times as people and programs read them.
 
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use crate::series::Timestamp;
@@ -33,6 +34,12 @@ pub fn escape(text: &str) -> String {
         .replace('>', "&gt;")
         .replace('"', "&quot;")
         .replace('\'', "&#39;")
+}
+
+/// Whether the host of a URL is this machine itself: only by what it says, no name is looked up.
+pub fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// A URL with `<secret>` for its password; any other text as it is.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64::Engine;
 use serde_json::{Value, json};
 
-use crate::servers::{request, value, wait_for};
+use crate::servers::{request, tool, value, wait_for};
 use crate::tools::{VERSIONS, is_restricted, root, sidecar, validate};
 use crate::webhook_server::{Webhook, certify};
 
@@ -133,6 +133,7 @@ fn what_is_malformed_is_answered_and_nothing_crashes() {
     assert!(webhook.review(&good).get("patch").is_some(), "it still works");
     let page = webhook.get("/metrics").unwrap();
     assert!(value(&page, "dwcp_injector_requests_total", &["malformed"]).unwrap() >= 31.0);
+    assert_eq!(tool("promtool", &["check", "metrics"], &page), (0, String::new()));
 }
 
 #[test]

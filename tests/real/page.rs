@@ -95,6 +95,9 @@ fn bad_usage_and_bad_configuration_have_status_2_and_say_what_to_do() {
     let file = directory.path().join("c.yaml");
     std::fs::write(&file, "detector:\n  zscore: {weight: 2}\n").unwrap();
     let file = file.to_str().unwrap();
+    let [rows, scores] = ["rows.csv", "scores.csv"].map(|name| directory.path().join(name));
+    std::fs::write(&rows, "timestamp,a\n1,2\n2,3\n").unwrap();
+    let [rows, scores] = [&rows, &scores].map(|path| path.to_str().unwrap());
     for (arguments, status, part) in [
         (vec!["check-config", file], 2, "c.yaml:2: detector.zscore.weight: 2 is not between 0 and 1"),
         (vec!["run", "--config.file", file], 2, "c.yaml:2: detector.zscore.weight"),
@@ -103,10 +106,68 @@ fn bad_usage_and_bad_configuration_have_status_2_and_say_what_to_do() {
         (vec!["run", "--log.level=loud"], 2, "--log.level"),
         (vec!["check-config", "configs/monitoring/anomaly-detection.yaml"], 0, "SUCCESS"),
         (vec!["--version"], 0, "dwcp-anomaly 0."),
+        (vec!["run", "--version"], 0, "0."),
+        (vec!["run", "--web.listen-address=bogus"], 2, "give HOST:PORT such as"),
+        (vec!["run", "--web.external-url=bogus"], 2, "is no URL"),
+        (vec!["query", "--target", "nope", "a"], 2, "--target: \"nope\" is neither"),
+        (
+            vec!["query", "--target", "http://127.0.0.1:1/", "a", "--interval", "0s"],
+            2,
+            "--interval: 0s is too short",
+        ),
+        (vec!["inject", "-f", "-", "--image", ""], 2, "--image names no image"),
+        (vec!["routes", "test", "--config.file", "x", "a b=c"], 2, "is no name of a label"),
+        (vec!["backtest", "--data", file, "--output", file], 2, "would be lost; name another file"),
+        (vec!["backtest", "--data", rows, "--output", "/no/such/s.csv"], 2, "cannot be written to"),
+        (
+            vec!["backtest", "--data", rows, "--output", scores, "--label-column", "x"],
+            2,
+            "no column is called x",
+        ),
+        (vec!["backtest", "--data", rows, "--output", scores, "--interval", "0s"], 2, "must be above 0"),
     ] {
         let (code, said) = tool(program, &arguments, "");
         assert!(code == status && said.contains(part), "{arguments:?}: {code} {said}");
     }
+}
+
+#[test]
+fn a_reader_that_has_left_is_an_error_in_a_line() {
+    let program = env!("CARGO_BIN_EXE_dwcp-anomaly");
+    let command = "(\"$0\" check-config configs/monitoring/anomaly-detection.yaml; echo $? >&2) | true";
+    // The pipe may still be open when the first is written to it, so it is closed before anything is.
+    let held = command.replace("(\"", "(sleep 0.3; \"");
+    let done = Command::new("sh").args(["-c", &held, program]).output().unwrap();
+    let said = String::from_utf8(done.stderr).unwrap();
+    assert_eq!(said, "dwcp-anomaly: standard output: Broken pipe (os error 32)\n1\n");
+}
+
+#[test]
+fn labels_of_a_signal_that_the_target_has_are_told_apart_for_a_real_prometheus() {
+    let address = crate::synthetic::serve(|stream| {
+        let labels = "instance=\"other\",job=\"o\",severity=\"x\",le=\"1\"";
+        crate::synthetic::answer(stream, &format!("# TYPE b gauge\nb{{{labels}}} 3\n"));
+    });
+    let sidecar = sidecar(&format!(
+        "check_interval: 200ms\nscrape: {{targets: [{{url: 'http://{address}/metrics'}}]}}\nsignals: [{{name: b, expr: b}}]\n"
+    ));
+    let is_there = |page: &str| page.contains("\ndwcp_signal_value{");
+    wait_for("the signal", Duration::from_secs(20), || {
+        is_there(&sidecar.get("/metrics").unwrap_or_default())
+    });
+    let page = sidecar.get("/metrics").unwrap();
+    let line = page.lines().find(|line| line.starts_with("dwcp_signal_value{")).unwrap();
+    for label in
+        ["instance=\"here:", "exported_instance=\"other\"", "exported_severity=\"x\"", "exported_le=\"1\""]
+    {
+        assert!(line.contains(label), "{line}");
+    }
+    assert_eq!(tool("promtool", &["check", "metrics"], &page), (0, String::new()));
+    let prometheus = crate::servers::prometheus(&[sidecar.port]);
+    wait_for("it up in Prometheus", Duration::from_secs(30), || {
+        let answer = prometheus.get("/api/v1/query?query=dwcp_signal_value").unwrap_or_default();
+        answer.contains("exported_instance")
+    });
 }
 
 #[test]
@@ -137,6 +198,30 @@ fn degraded_it_serves_and_takes_up_the_good_file_when_it_comes() {
     });
     assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
     assert!(child.wait().unwrap().success(), "SIGTERM drains");
+}
+
+#[test]
+fn what_was_set_while_running_and_is_bad_now_can_be_dropped_while_degraded() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::write(data.join("overlay.json"), r#"{"severity": {"critical": {"sigma": 6}}}"#).unwrap();
+    let config = format!(
+        "severity: {{warning: {{sigma: 7}}, critical: {{sigma: 8}}}}\nstorage: {{path: '{}'}}\n",
+        data.display()
+    );
+    let sidecar = crate::servers::sidecar_with(&config, &["--config.on-error=degraded".to_owned()]);
+    wait_for("health", Duration::from_secs(5), || sidecar.get("/-/healthy").is_some());
+    let ready = || request("GET", &format!("{}/-/ready", sidecar.url()), &[], "").unwrap().0;
+    assert_eq!(ready(), 503);
+    assert!(sidecar.get("/").unwrap().contains("<h1>The configuration is bad</h1>"));
+    let url = format!("{}/api/v1/monitoring/anomaly/config", sidecar.url());
+    let (status, said) = request("DELETE", &url, &["Content-Type: application/json"], "").unwrap();
+    assert_eq!(status, 200, "{said}");
+    assert_eq!(ready(), 200);
+    let page = sidecar.get("/metrics").unwrap();
+    assert!(page.contains("\ndwcp_config_last_reload_successful 1\n"));
+    assert!(sidecar.get("/").unwrap().contains("<h1>Nothing is watched</h1>"));
 }
 
 #[test]

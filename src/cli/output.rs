@@ -1,0 +1,18 @@
+//! Standard output: what a command was asked for.
+
+use std::fmt::Display;
+use std::io::Write as _;
+
+use super::Failed;
+
+/// Writes `text` and ends the line. A reader that has left, as `head` does, is an error in words.
+pub(super) fn say(text: impl Display) -> Result<(), Failed> {
+    put(format_args!("{text}\n"))
+}
+
+/// Writes `text` as it is.
+pub(super) fn put(text: impl Display) -> Result<(), Failed> {
+    let mut out = std::io::stdout().lock();
+    let written = write!(out, "{text}").and_then(|()| out.flush());
+    written.map_err(|error| Failed::Running(format!("standard output: {error}")))
+}
