@@ -31,7 +31,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run the sidecar.
-    #[command(version)]
+    #[command(version, display_name = "dwcp-anomaly")]
     Run(Box<Run>),
     /// Validate configuration files and change nothing.
     CheckConfig {

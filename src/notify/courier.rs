@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use moka::sync::Cache;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -13,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::Notifier;
 use super::alert::now;
 use super::alertmanager::Alertmanager;
+use super::counters::Endpoint as Place;
 use super::desk::{Desk, Errand, Report};
 use super::discovery::Endpoint;
 use super::nflog::Log;
@@ -52,7 +54,7 @@ impl Courier {
         mut found: watch::Receiver<Vec<Endpoint>>,
         stop: CancellationToken,
     ) {
-        let mut alertmanagers = Clients::default();
+        let (mut alertmanagers, said) = (Clients::default(), Said::default());
         let mut under_way: JoinSet<Report> = JoinSet::new();
         let mut clock = Clock::new();
         let mut relayed = self.relay.changes();
@@ -71,7 +73,7 @@ impl Courier {
             }
             self.remember().await;
             for errand in self.desk.errands(at) {
-                self.carry(errand, &alertmanagers, &mut under_way);
+                self.carry(errand, &alertmanagers, &said, &mut under_way);
             }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline || self.desk.is_idle(at)) {
                 return;
@@ -115,14 +117,16 @@ impl Courier {
         at
     }
 
-    fn carry(&self, errand: Errand, alertmanagers: &Clients, under_way: &mut JoinSet<Report>) {
+    fn carry(&self, errand: Errand, alertmanagers: &Clients, said: &Said, under_way: &mut JoinSet<Report>) {
+        let said = said.clone();
         match errand {
             Errand::Post(url, batch) => {
                 let Some(client) = alertmanagers.get(&url) else { return };
                 under_way.spawn(async move {
                     let (outcome, took) = timed(client.post(&batch)).await;
-                    if let Err(failure) = &outcome {
-                        warn("alertmanager", &url, failure, batch.len());
+                    match &outcome {
+                        Ok(()) => said.forget(&url),
+                        Err(failure) => said.warn("alertmanager", &url, failure, batch.len()),
                     }
                     Report::Posted(url, outcome, took)
                 });
@@ -139,15 +143,15 @@ impl Courier {
                 under_way.spawn(async move {
                     let (outcome, took) = timed(channel.tell(&message)).await;
                     let outcome = outcome.map(drop);
+                    let Place { notifier, endpoint } = channel.endpoint();
                     match &outcome {
                         Ok(()) => {
+                            said.forget(endpoint);
                             let what = if message.resolved { "resolved" } else { "firing" };
                             let incident = message.identity.to_string();
-                            tracing::info!(notifier = channel.endpoint().notifier, what, incident, "told");
+                            tracing::info!(notifier, what, incident, "told");
                         }
-                        Err(failure) => {
-                            warn(channel.endpoint().notifier, &channel.endpoint().endpoint, failure, 1);
-                        }
+                        Err(failure) => said.warn(notifier, endpoint, failure, 1),
                     }
                     Report::Told(at, outcome, took)
                 });
@@ -172,8 +176,29 @@ impl Courier {
     }
 }
 
-fn warn(notifier: &str, endpoint: &str, failure: &Failure, alerts: usize) {
-    tracing::warn!(notifier, endpoint, alerts, reason = failure.kind.name(), error = %failure, "alerts not delivered");
+/// Why each endpoint fails, as it was said of late: attempts are made each second, and a line a minute says as much.
+#[derive(Clone)]
+struct Said(Cache<String, &'static str>);
+
+impl Default for Said {
+    fn default() -> Self {
+        Self(Cache::builder().max_capacity(1000).time_to_live(Duration::from_mins(1)).build())
+    }
+}
+
+impl Said {
+    fn warn(&self, notifier: &str, endpoint: &str, failure: &Failure, alerts: usize) {
+        let reason = failure.kind.name();
+        if self.0.get(endpoint) != Some(reason) {
+            self.0.insert(endpoint.to_owned(), reason);
+            tracing::warn!(notifier, endpoint, alerts, reason, error = %failure, "alerts not delivered");
+        }
+    }
+
+    /// It takes them again, so that the next failure is news.
+    fn forget(&self, endpoint: &str) {
+        self.0.invalidate(endpoint);
+    }
 }
 
 /// The outcome and how long it took; a panic is a failure like others.
