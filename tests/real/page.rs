@@ -133,13 +133,18 @@ fn bad_usage_and_bad_configuration_have_status_2_and_say_what_to_do() {
 
 #[test]
 fn a_reader_that_has_left_is_an_error_in_a_line() {
-    let program = env!("CARGO_BIN_EXE_dwcp-anomaly");
-    let command = "(\"$0\" check-config configs/monitoring/anomaly-detection.yaml; echo $? >&2) | true";
-    // The pipe may still be open when the first is written to it, so it is closed before anything is.
-    let held = command.replace("(\"", "(sleep 0.3; \"");
-    let done = Command::new("sh").args(["-c", &held, program]).output().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let done = Command::new(env!("CARGO_BIN_EXE_dwcp-anomaly"))
+        .args(["check-config", "configs/monitoring/anomaly-detection.yaml"])
+        .stdout(writer)
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .and_then(std::process::Child::wait_with_output)
+        .unwrap();
     let said = String::from_utf8(done.stderr).unwrap();
-    assert_eq!(said, "dwcp-anomaly: standard output: Broken pipe (os error 32)\n1\n");
+    assert_eq!(said, "dwcp-anomaly: standard output: Broken pipe (os error 32)\n");
+    assert_eq!(done.status.code(), Some(1));
 }
 
 #[test]

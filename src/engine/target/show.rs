@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::super::Unanswerable;
 use super::super::snapshot::{Detection, DetectorStatus, MetricSnapshot, TargetSnapshot};
-use super::{Setup, Slot, Target, short_name};
+use super::{Setup, Target, short_name};
 use crate::detect::panel::{MetricVerdict, Work};
 use crate::detect::verdict::{Detector, Severity};
 use crate::incident::Incident;
@@ -46,12 +46,13 @@ impl Target {
         if let Some(slot) = self.slots.iter().position(|slot| short_name(&slot.labels) == name) {
             return Ok(slot);
         }
-        let of_signal = |slot: &&Slot| slot.labels.get("metric_name") == Some(name);
-        match self.slots.iter().filter(of_signal).collect::<Vec<_>>().as_slice() {
+        let is_its = |slot: &usize| self.slots[*slot].labels.get("metric_name") == Some(name);
+        match (0..self.slots.len()).filter(is_its).collect::<Vec<_>>().as_slice() {
             [] => Err(format!("no signal is called {name:?}")),
-            [only] => Ok(self.slots.iter().position(|slot| std::ptr::eq(slot, *only)).unwrap_or_default()),
+            [only] => Ok(*only),
             several => {
-                let names: Vec<String> = several.iter().map(|slot| short_name(&slot.labels)).collect();
+                let names: Vec<String> =
+                    several.iter().map(|slot| short_name(&self.slots[*slot].labels)).collect();
                 Err(format!("{name} has several series; name one of {}", names.join(", ")))
             }
         }
