@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use layer::Layer;
 use serde::{Deserialize, Serialize};
 
-use crate::setting::{ByteSize, Span, locate};
+use crate::setting::{ByteSize, Span, locate, resolve};
 use crate::{detect, incident, notify, probe, scrape, signal};
 
 /// Everything that can be configured.
@@ -135,7 +135,10 @@ impl Sources {
         let name = self.file.as_deref().unwrap_or(Path::new("defaults"));
         strict(Path::new(HANDED_DOWN), self.handed_down())?;
         strict(name, &text)?;
-        let config = self.layer(&text, overlay)?;
+        let mut config = self.layer(&text, overlay)?;
+        if let Some(directory) = self.file.as_deref().and_then(Path::parent) {
+            resolve(directory, config.alert.files());
+        }
         let problems = check::problems(&config);
         if problems.is_empty() {
             return Ok(config);

@@ -6,10 +6,12 @@ mod access;
 mod http_client;
 pub mod locate;
 pub mod pattern;
+mod place;
 mod text;
 
 pub use access::{Access, BasicAuth, Tls, hide};
 pub use http_client::{http_client, probing_client};
+pub use place::resolve;
 pub use text::{escape, is_loopback, rfc3339, short, without_password};
 
 use std::fmt;

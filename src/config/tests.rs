@@ -250,3 +250,36 @@ fn an_error_that_the_file_alone_has_not_is_blamed_on_the_variable() {
     let told = load("", &variables).unwrap_err().to_string();
     assert!(told.starts_with("environment (DWCP__BUFFER_SIZE): "), "{told}");
 }
+
+#[test]
+fn files_that_are_named_lie_beside_the_file_that_names_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let beside = |name: &str| directory.path().join(name);
+    std::fs::create_dir(beside("am")).unwrap();
+    std::fs::write(beside("am/routes.yml"), "route: {receiver: a}\nreceivers: [{name: a}]").unwrap();
+    let text = "
+alert:
+  alertmanager_config: am/routes.yml
+  slack_webhook_url_file: a
+  pagerduty_key_file: b
+  webhook_url_file: c
+  smtp_password_file: d
+  smtp_tls_config: {ca_file: e, cert_file: f, key_file: g}
+  alertmanagers:
+    - url: https://am:9093
+      tls: {ca_file: h, cert_file: i, key_file: j}
+      basic_auth: {username: somebody, password_file: k}
+    - file_sd: {files: [l, m]}
+      bearer_token_file: n
+";
+    std::fs::write(beside("c.yaml"), text).unwrap();
+    let sources = Sources { file: Some(beside("c.yaml")), ..Sources::default() };
+    let mut alert = sources.load().unwrap().alert;
+    let mut found: Vec<String> =
+        alert.files().filter(|file| !file.is_empty()).map(|file| file.clone()).collect();
+    let letters = ('a'..='n').map(|letter| letter.to_string()).chain(["am/routes.yml".to_owned()]);
+    let mut expected: Vec<String> = letters.map(|name| beside(&name).display().to_string()).collect();
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected);
+}

@@ -281,6 +281,13 @@ impl Alertmanager {
         }
     }
 
+    /// Every file that it names.
+    fn files(&mut self) -> impl Iterator<Item = &mut String> {
+        let lists = self.file_sd.iter_mut().flat_map(|sd| &mut sd.files);
+        let password = self.basic_auth.iter_mut().filter_map(|auth| auth.password_file.as_mut());
+        self.tls.files().chain(lists).chain(password).chain(&mut self.bearer_token_file)
+    }
+
     /// Key, relative to the entry, and problem.
     fn problems(&self) -> Vec<(String, String)> {
         let mut found: Vec<(String, String)> =
@@ -348,6 +355,19 @@ impl Config {
     pub fn has_channels(&self) -> bool {
         let enabled = [self.slack_enabled, self.pagerduty_enabled, self.webhook_enabled, self.email_enabled];
         enabled.contains(&true) || !self.alertmanager_config.is_empty()
+    }
+
+    /// Every file that it names.
+    pub fn files(&mut self) -> impl Iterator<Item = &mut String> {
+        let own = [
+            &mut self.alertmanager_config,
+            &mut self.slack_webhook_url_file,
+            &mut self.pagerduty_key_file,
+            &mut self.webhook_url_file,
+            &mut self.smtp_password_file,
+        ];
+        let theirs = self.alertmanagers.iter_mut().flat_map(Alertmanager::files);
+        own.into_iter().chain(self.smtp_tls_config.files()).chain(theirs)
     }
 
     /// Key, relative to the section, and problem of everything that is wrong by itself.

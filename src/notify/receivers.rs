@@ -2,6 +2,7 @@
 //! receivers. How messages are worded is ours; grouping, inhibition and times are Alertmanager's alone.
 
 mod check;
+mod files;
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
@@ -21,7 +22,7 @@ use super::pagerduty::{self, PagerDuty};
 use super::route::{Route, Written};
 use super::slack::Slack;
 use super::webhook::Webhook;
-use crate::setting::{Access, BasicAuth, Secret, Tls, locate};
+use crate::setting::{Access, BasicAuth, Secret, Tls, locate, resolve};
 
 /// What is read of the file.
 #[derive(Deserialize)]
@@ -182,7 +183,10 @@ impl Native {
             Some(line) => format!("{file}:{line}: {key}: {problem}"),
             None => format!("{file}: {key}: {problem}"),
         };
-        Self::parse(&text).map_err(|problems| problems.into_iter().map(say).collect())
+        let mut native =
+            Self::parse(&text).map_err(|problems| problems.into_iter().map(say).collect::<Vec<_>>())?;
+        resolve(path.parent().unwrap_or(Path::new("")), native.file.files());
+        Ok(native)
     }
 
     /// Or key path and problem of everything that is wrong.
@@ -396,5 +400,32 @@ mod tests {
             let told: Vec<String> = problems.iter().map(|(key, told)| format!("{key}: {told}")).collect();
             assert!(told.len() == 1 && told[0].contains(problem), "{text}: {told:?}");
         }
+    }
+
+    #[test]
+    fn every_file_that_is_followed_natively_is_sought_beside_the_file_that_names_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let beside = |name: &str| directory.path().join(name).display().to_string();
+        let text = "
+global:
+  slack_api_url_file: a
+  smtp_auth_password_file: b
+  http_config: {tls_config: {ca_file: c}, bearer_token_file: d}
+route: {receiver: all}
+receivers:
+  - name: all
+    slack_configs: [{api_url_file: e, http_config: {authorization: {credentials_file: f}}}]
+    pagerduty_configs: [{routing_key_file: g, service_key_file: h, http_config: {tls_config: {cert_file: i, key_file: j}}}]
+    webhook_configs: [{url_file: k, http_config: {basic_auth: {username: x, password_file: l}}}]
+    email_configs: [{to: a@b.c, from: d@e.f, smarthost: 'mail:25', auth_password_file: m, tls_config: {ca_file: n}}]
+";
+        std::fs::write(directory.path().join("am.yml"), text).unwrap();
+        let mut native =
+            Native::read(&directory.path().join("am.yml")).unwrap_or_else(|told| panic!("{told:?}"));
+        let mut found: Vec<String> =
+            native.file.files().filter(|file| !file.is_empty()).map(|file| file.clone()).collect();
+        found.sort();
+        let expected: Vec<String> = ('a'..='n').map(|letter| beside(&letter.to_string())).collect();
+        assert_eq!(found, expected);
     }
 }

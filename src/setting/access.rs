@@ -65,6 +65,13 @@ pub struct BasicAuth {
     pub password_file: Option<String>,
 }
 
+impl Tls {
+    /// Every file that it names.
+    pub fn files(&mut self) -> impl Iterator<Item = &mut String> {
+        [&mut self.ca_file, &mut self.cert_file, &mut self.key_file].into_iter()
+    }
+}
+
 impl Access {
     /// Key, relative to the access, and problem of everything that is wrong.
     pub fn problems(&self) -> Vec<(&'static str, String)> {
