@@ -101,6 +101,9 @@ pub(super) fn announce(config: &Config, setup: &Setup) {
     for peer in &config.probe.targets {
         tracing::info!(%peer, every = %config.probe.interval, "probing");
     }
+    if !config.enabled {
+        tracing::warn!("nothing is judged: enabled is false; signals are served alone");
+    }
     if setup.targets.is_empty() {
         tracing::warn!("nothing is watched: configure scrape.targets and start with --config.file");
     }
@@ -111,8 +114,11 @@ pub(super) fn announce(config: &Config, setup: &Setup) {
     }
 }
 
-/// When to expect a verdict; `is_whole` if all targets go on where they were.
+/// When to expect a verdict, if any is to be expected; `is_whole` if all targets go on where they were.
 pub(super) fn expect(config: &Config, is_whole: bool) {
+    if !config.enabled || config.scrape.targets.is_empty() {
+        return;
+    }
     let interval = config.check_interval.0;
     if is_whole {
         tracing::info!(
