@@ -5,6 +5,7 @@ mod inherit;
 mod recall;
 mod restore;
 mod show;
+mod silence;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -232,8 +233,7 @@ impl Target {
             let plan = &setup.signals[signal].1;
             match plan.read(self.window.view(), at, &mut self.selections[signal]) {
                 Ok(readings) => {
-                    self.no_data[signal] =
-                        readings.values.is_empty().then(|| self.why_no_data(setup, signal));
+                    self.no_data[signal] = readings.values.is_empty().then(|| self.why_silent(setup, signal));
                     self.dropped += readings.dropped as u64;
                     for (output, value) in readings.values {
                         let output = beside::beside(output, &self.setup.labels);
@@ -244,19 +244,6 @@ impl Target {
                 }
                 Err(error) => self.no_data[signal] = Some(error.to_string()),
             }
-        }
-    }
-
-    fn why_no_data(&self, setup: &Setup, signal: usize) -> String {
-        if let Some(failure) = self.health.as_ref().and_then(|health| health.failure.as_ref()) {
-            return format!("the scrape failed: {failure}");
-        }
-        let selectors = setup.signals[signal].1.selectors();
-        let is_there = |labels: &Labels| selectors.iter().any(|selector| selector.wants(labels));
-        if self.window.view().select(is_there).is_empty() {
-            "none of its series is exposed".to_owned()
-        } else {
-            "its range is not filled yet, or its value is not a number".to_owned()
         }
     }
 

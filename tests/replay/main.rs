@@ -11,6 +11,7 @@ mod golden;
 mod host;
 mod kept;
 mod properties;
+mod several;
 mod soon;
 mod trace;
 

@@ -65,7 +65,7 @@ impl Target {
             labels: slot.labels.clone(),
             unit: definition.unit.clone(),
             value,
-            no_data: if value.is_none() { self.no_data[slot.signal].clone() } else { None },
+            no_data: if value.is_none() { self.why_no_value(slot) } else { None },
             band: verdict.band.filter(|_| value.is_some()),
             assessment: verdict.assessment,
             drift: self.panel.drift(at).filter(|_| value.is_some()),
