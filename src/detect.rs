@@ -22,6 +22,7 @@ pub mod season;
 pub mod seasonal_esd;
 pub mod shadow;
 pub mod shape;
+mod stray;
 pub mod surprise;
 pub mod trend;
 pub mod verdict;

@@ -12,6 +12,8 @@
 mod network;
 mod training;
 
+use std::collections::VecDeque;
+
 use serde::{Deserialize, Serialize};
 
 pub use network::{Pass, Sizes};
@@ -66,7 +68,7 @@ impl Recipe {
             return None;
         }
         let sizes = Sizes { width: metrics.len(), hidden: HIDDEN, steps: self.steps };
-        let rows = scaled_rows(past, &metrics);
+        let rows = past.scaled(&metrics, CLIP);
         let starts = past.windows(self.steps);
         let parameters = Training::new(sizes, self.seed).run(&rows, &starts, pause)?;
         Some(Autoencoder { sizes, parameters, metrics })
@@ -80,21 +82,6 @@ impl Fit for Recipe {
     fn fit(&self, past: &Past) -> Option<Autoencoder> {
         self.fit_in_slices(past, &mut || ())
     }
-}
-
-/// The scaled values of every row, a missing one being that of the row before.
-fn scaled_rows(past: &Past, metrics: &[(usize, Scale)]) -> Vec<f32> {
-    let mut rows = Vec::with_capacity(past.len() * metrics.len());
-    let mut last = vec![0.0; metrics.len()];
-    for row in 0..past.len() {
-        for ((metric, scale), last) in metrics.iter().zip(&mut last) {
-            if let Some(value) = past.value(row, *metric) {
-                *last = scale.clipped(value, CLIP);
-            }
-            rows.push(*last);
-        }
-    }
-    rows
 }
 
 impl Autoencoder {
@@ -130,9 +117,20 @@ impl Autoencoder {
 /// The rows of a window, oldest first.
 pub struct Course<'a> {
     /// Rows before the last.
-    pub before: &'a std::collections::VecDeque<Vec<Option<f64>>>,
+    pub before: &'a VecDeque<Vec<Option<f64>>>,
+    /// Those that stand for the newest of them.
+    pub newest: &'a [Vec<Option<f64>>],
     /// The row to be judged.
     pub last: &'a [Option<f64>],
+}
+
+impl<'a> Course<'a> {
+    /// The newest `n` rows, or all of them if there are fewer.
+    pub fn rows(&self, n: usize) -> impl Iterator<Item = &'a [Option<f64>]> {
+        let skip = (self.before.len() + 1).saturating_sub(n);
+        let before = self.before.iter().take(self.before.len() - self.newest.len()).chain(self.newest);
+        before.skip(skip).map(Vec::as_slice).chain([self.last])
+    }
 }
 
 impl Scorer for Autoencoder {
@@ -143,9 +141,7 @@ impl Scorer for Autoencoder {
     /// as the vector's. Says nothing where the window is not full or too much of it is missing.
     fn score(&self, course: Course<'_>, buffers: &mut Buffers, raw: &mut Raw) {
         raw.clear(course.last.len());
-        let skip = (course.before.len() + 1).saturating_sub(self.sizes.steps);
-        let rows = course.before.iter().skip(skip).map(Vec::as_slice).chain([course.last]);
-        if !self.read(rows, &mut buffers.window) {
+        if !self.read(course.rows(self.sizes.steps), &mut buffers.window) {
             return;
         }
         network::reconstruct(self.sizes, &self.parameters, &buffers.window, &mut buffers.pass);

@@ -17,6 +17,7 @@ use super::past::Trailing;
 use super::season::Season;
 use super::seasonal_esd::SeasonalEsd;
 use super::shape::{self, Recent, Shape};
+use super::stray;
 use super::surprise::{Normal, Raw, Surprise};
 use super::trend::Trend;
 use super::zscore::{Expectation, Rolling};
@@ -86,6 +87,7 @@ struct Track {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Look {
     values: Vec<Option<f64>>,
+    newest: Vec<Vec<Option<f64>>>,
     shapes: Vec<Option<Shape>>,
     /// By the z-score's window, and by seasonal ESD.
     pub(super) expectations: Vec<[Option<Expectation>; 2]>,
@@ -188,12 +190,32 @@ impl Pace {
             isolation.score(&look.shapes[..width], &mut look.trees, raw);
             raw.metrics.resize(values.len(), None);
         }
-        let course = Course { before: &self.course, last: &look.values };
+        self.newest(&look.values, &mut look.newest);
+        let course = Course { before: &self.course, newest: &look.newest, last: &look.values };
         if let Some(windows) = self.isolation.as_ref().and_then(|isolation| isolation.windows.as_ref()) {
             windows.score(&course, &mut look.trees, &mut look.raw[Part::Windows.index()]);
         }
         if let Some(lstm) = &self.lstm {
             lstm.score(course, &mut look.network, &mut look.raw[Part::Lstm.index()]);
+        }
+    }
+
+    /// The newest rows of the course as `values` look back on them, where some of theirs stand alone; otherwise none.
+    fn newest(&self, values: &[Option<f64>], rows: &mut Vec<Vec<Option<f64>>>) {
+        let alone = |at: usize| values[at].map(|value| self.tracks[at].recent.alone_before(value));
+        let has_some = |at: usize| alone(at).is_some_and(|alone| !alone.is_none());
+        if !(0..values.len()).any(has_some) {
+            rows.clear();
+            return;
+        }
+        let n = self.course.len().min(stray::MOST);
+        rows.resize_with(n, Vec::new);
+        for (row, known) in rows.iter_mut().zip(self.course.iter().skip(self.course.len() - n)) {
+            row.clone_from(known);
+        }
+        for at in 0..values.len() {
+            let cells = rows.iter_mut().rev().filter_map(|row| row.get_mut(at)?.as_mut());
+            alone(at).unwrap_or_default().replace(cells);
         }
     }
 
@@ -214,6 +236,7 @@ impl Pace {
         look: &Look,
         (learn, fault): (&[bool], &[bool]),
     ) {
+        let most = stray::alone(self.cut.interval);
         for (metric, track) in self.tracks.iter_mut().enumerate() {
             track.since_fault = if fault[metric] { 0 } else { track.since_fault.saturating_add(1) };
             track.is_stained |= fault[metric];
@@ -221,8 +244,9 @@ impl Pace {
             if learn[metric] {
                 track.learn(at, smooth, least[metric]);
             }
-            track.mean.push(value);
-            track.recent.push(at, smooth);
+            track.mean.push(value, most);
+            let before = self.course.iter_mut().rev().filter_map(|row| row.get_mut(metric)?.as_mut());
+            track.recent.push(at, smooth, most).replace(before);
         }
         let mut row = if self.course.len() + 1 >= self.cut.steps.max(windows::MOST_ROWS) {
             self.course.pop_front().unwrap_or_default()

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use super::stray::Stray;
 use crate::series::Timestamp;
 
 /// Values a shape looks back on.
@@ -13,10 +14,11 @@ const FEWEST: usize = 4;
 /// Values remembered, flagged ones included: what a metric adapts to when its level proves to be the new normal.
 const MEMORY: usize = 240;
 
-/// The last values of one metric, flagged or not.
+/// The last values of one metric, flagged or not, but for those that stood alone.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Recent {
     values: VecDeque<(Timestamp, f64)>,
+    stray: Stray,
 }
 
 /// Number of features of one metric.
@@ -26,17 +28,26 @@ pub const FEATURES: usize = 5;
 pub type Shape = [f64; FEATURES];
 
 impl Recent {
-    /// Takes in a value.
-    pub fn push(&mut self, at: Timestamp, value: f64) {
+    /// Takes in a value, where `most` in a row may stand alone, and says which of those before it did.
+    pub(super) fn push(&mut self, at: Timestamp, value: f64, most: usize) -> Stray {
+        let alone = self.stray.take(value, most, self.values.iter().rev().map(|(_, value)| *value));
+        alone.replace(self.values.iter_mut().rev().map(|(_, value)| value));
         if self.values.len() == MEMORY {
             self.values.pop_front();
         }
         self.values.push_back((at, value));
+        alone
+    }
+
+    /// Which of the newest values stand alone if `value` comes next.
+    pub(super) fn alone_before(&self, value: f64) -> Stray {
+        self.stray.alone_before(value)
     }
 
     /// Forgets what was before a gap: a step across it is not a shape.
     pub fn clear(&mut self) {
         self.values.clear();
+        self.stray = Stray::default();
     }
 
     /// Values not older than `since`, oldest first.
@@ -55,16 +66,17 @@ impl Recent {
         if self.values.len() < FEWEST {
             return None;
         }
-        let mut last = value;
+        let (mut last, alone) = (value, self.alone_before(value));
         let (mut sum, mut squares, mut n) = (0.0, 0.0, 0.0);
-        for (_, v) in self.values.iter().rev().take(BACK) {
+        for (nth, (_, v)) in self.values.iter().rev().take(BACK).enumerate() {
+            let v = alone.of(nth, *v);
             // Relative to the new value, so that the spread of large, steady values does not drown in rounding.
             let difference = v - value;
             sum += difference;
             squares += difference * difference;
             n += 1.0;
             if n == 1.0 {
-                last = *v;
+                last = v;
             }
         }
         let mean = sum / n;
@@ -80,7 +92,7 @@ mod tests {
     fn recent(values: &[f64]) -> Recent {
         let mut recent = Recent::default();
         for (at, value) in values.iter().enumerate() {
-            recent.push(Timestamp::from_millis(at as i64), *value);
+            recent.push(Timestamp::from_millis(at as i64), *value, 0);
         }
         recent
     }

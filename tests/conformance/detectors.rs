@@ -132,7 +132,7 @@ fn the_autoencoder_gives_back_what_the_same_weights_give_in_numpy() {
             rows.into_iter().map(|row| row.into_iter().map(Some).collect()).collect();
         let last = before.pop_back().unwrap();
         let mut raw = Raw::default();
-        model.score(Course { before: &before, last: &last }, &mut buffers, &mut raw);
+        model.score(Course { before: &before, newest: &[], last: &last }, &mut buffers, &mut raw);
         let metrics: Vec<f64> = raw.metrics.iter().map(|score| score.unwrap()).collect();
         same("errors", &metrics, &get::<Vec<f64>>(case, "metrics"), 1e-6);
         same("error", &[raw.vector.unwrap()], &[get(case, "vector")], 1e-6);

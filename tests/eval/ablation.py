@@ -62,6 +62,9 @@ CODE = [
     ]),
     ("spans", "the z-score's other spans and its step: one window is left", []),
     ("slow", "the second pace, all parts on five-minute means as well", []),
+    ("alone", "leaving values that stand alone out of what is looked back on: all count", [(
+        "detect/stray.rs", "    (checks as usize)", '    (if crate::without("alone") { 0.0 } else { checks } as usize)',
+    )]),
     ("season", "seasons", [(
         "detect/seasonal_esd.rs",
         "        self.season = season;",

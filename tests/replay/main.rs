@@ -4,6 +4,7 @@
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 
 mod again;
+mod alone;
 mod attribution;
 mod clock;
 mod driver;

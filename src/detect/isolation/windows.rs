@@ -54,7 +54,7 @@ impl Windows {
         if metrics.is_empty() || starts.len() < FEWEST * CENTRES {
             return None;
         }
-        let scaled = scaled(past, &metrics);
+        let scaled = past.scaled(&metrics, CLIP);
         let width = metrics.len();
         let stride = starts.len().div_ceil(MOST_WINDOWS);
         let windows: Vec<&[f32]> =
@@ -83,9 +83,11 @@ impl Windows {
 
     fn read(&self, course: &Course<'_>, window: &mut Vec<f32>) -> bool {
         window.clear();
-        let Some(skip) = (course.before.len() + 1).checked_sub(self.rows) else { return false };
+        if course.before.len() + 1 < self.rows {
+            return false;
+        }
         let (width, mut missing) = (self.metrics.len(), 0);
-        for row in course.before.iter().skip(skip).map(Vec::as_slice).chain([course.last]) {
+        for row in course.rows(self.rows) {
             for (metric, scale) in &self.metrics {
                 let before = window.len().checked_sub(width).map_or(0.0, |at| window[at]);
                 let value = row.get(*metric).copied().flatten();
@@ -95,18 +97,6 @@ impl Windows {
         }
         missing * MOST_MISSING <= self.rows * width
     }
-}
-
-/// The scaled values of every row, a missing one being that of the row before.
-fn scaled(past: &Past, metrics: &[(usize, Scale)]) -> Vec<f32> {
-    let mut rows: Vec<f32> = Vec::with_capacity(past.len() * metrics.len());
-    for row in 0..past.len() {
-        for (metric, scale) in metrics {
-            let before = rows.len().checked_sub(metrics.len()).map_or(0.0, |at| rows[at]);
-            rows.push(past.value(row, *metric).map_or(before, |value| scale.clipped(value, CLIP)));
-        }
-    }
-    rows
 }
 
 /// First centres: each is a window, the likelier the farther it is from those drawn before.
@@ -183,7 +173,7 @@ mod tests {
     fn score(windows: &Windows, before: impl Iterator<Item = usize>, last: &[Option<f64>]) -> Raw {
         let before: VecDeque<_> = before.map(row).collect();
         let mut raw = Raw::default();
-        windows.score(&Course { before: &before, last }, &mut Vec::new(), &mut raw);
+        windows.score(&Course { before: &before, newest: &[], last }, &mut Vec::new(), &mut raw);
         raw
     }
 
