@@ -284,7 +284,7 @@ impl Alertmanager {
     /// Every file that it names.
     fn files(&mut self) -> impl Iterator<Item = &mut String> {
         let lists = self.file_sd.iter_mut().flat_map(|sd| &mut sd.files);
-        let password = self.basic_auth.iter_mut().filter_map(|auth| auth.password_file.as_mut());
+        let password = self.basic_auth.iter_mut().flat_map(BasicAuth::files);
         self.tls.files().chain(lists).chain(password).chain(&mut self.bearer_token_file)
     }
 

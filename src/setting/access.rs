@@ -72,6 +72,13 @@ impl Tls {
     }
 }
 
+impl BasicAuth {
+    /// Every file that it names.
+    pub fn files(&mut self) -> impl Iterator<Item = &mut String> {
+        self.password_file.iter_mut()
+    }
+}
+
 impl Access {
     /// Key, relative to the access, and problem of everything that is wrong.
     pub fn problems(&self) -> Vec<(&'static str, String)> {

@@ -27,8 +27,8 @@ fn scenario(interval: u64, taught: usize, faults: Vec<Fault>) -> Scenario {
     let with = |seed| Scenario { name: "alone", seed, interval, rows, taught, faults, restart: None };
     let is_calm = |scenario: &Scenario| {
         let trace = scenario.trace();
-        let ends = faults.iter().filter(|fault| fault.signal == 2).map(|fault| fault.until);
-        ends.into_iter().all(|end| trace[end].values[2].is_some_and(|value| value < 1.5))
+        let mut ends = faults.iter().filter(|fault| fault.signal == 2).map(|fault| fault.until);
+        ends.all(|end| trace[end].values[2].is_some_and(|value| value < 1.5))
     };
     (1..100).map(with).find(is_calm).unwrap()
 }

@@ -1,6 +1,6 @@
 //! The files that an alertmanager.yml names.
 
-use super::{File, Http, Receiver};
+use super::{BasicAuth, File, Http, Receiver};
 
 impl File {
     /// Each of them, as far as it is followed natively.
@@ -35,7 +35,7 @@ impl Receiver {
 
 impl Http {
     fn files(&mut self) -> impl Iterator<Item = &mut String> {
-        let password = self.basic_auth.iter_mut().filter_map(|auth| auth.password_file.as_mut());
+        let password = self.basic_auth.iter_mut().flat_map(BasicAuth::files);
         let credentials = self.authorization.iter_mut().filter_map(|told| told.credentials_file.as_mut());
         self.tls_config.files().chain(password).chain(credentials).chain(&mut self.bearer_token_file)
     }
