@@ -77,7 +77,7 @@ struct Track {
     esd: SeasonalEsd,
     /// Root mean square distance of normal values; 0 before a fit has told.
     spread: f64,
-    /// Rows since the last that was of a fault; [`u32::MAX`] before the first fault.
+    /// Rows since the last that was of a fault, or away from its band ever since; [`u32::MAX`] before the first fault.
     since_fault: u32,
     /// Whether values of a fault are in the mean.
     is_stained: bool,
@@ -227,18 +227,21 @@ impl Pace {
     }
 
     /// Takes in the row that `look` is of: its course always, as a baseline only the metrics to `learn`; those with a
-    /// `fault` are remembered as such.
+    /// `fault` are remembered as such until they are no longer `away` from their band. What a fault leaves behind may
+    /// matter to nobody, as memory that is given back slowly, and yet score as no normal value does.
     pub(super) fn learn(
         &mut self,
         at: Timestamp,
         values: &[Option<f64>],
         least: &[f64],
         look: &Look,
-        (learn, fault): (&[bool], &[bool]),
+        (learn, fault, away): (&[bool], &[bool], &[bool]),
     ) {
         let most = stray::alone(self.cut.interval);
         for (metric, track) in self.tracks.iter_mut().enumerate() {
-            track.since_fault = if fault[metric] { 0 } else { track.since_fault.saturating_add(1) };
+            let lingers = track.since_fault == 0 && away[metric];
+            track.since_fault =
+                if fault[metric] || lingers { 0 } else { track.since_fault.saturating_add(1) };
             track.is_stained |= fault[metric];
             let (Some(value), Some(smooth)) = (values[metric], look.values[metric]) else { continue };
             if learn[metric] {

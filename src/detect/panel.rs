@@ -317,10 +317,12 @@ impl Panel {
         let (mut adapted, mut begun, mut settled) = (Vec::new(), Vec::new(), Vec::new());
         work.learn.clear();
         work.fault.clear();
+        work.away.clear();
         for (metric, watched) in self.watched.iter_mut().enumerate() {
             if values[metric].is_none() {
                 work.learn.push(true);
                 work.fault.push(false);
+                work.away.push(false);
                 continue;
             }
             if let (Some(drift), Some(value)) = (&mut watched.drift, values[metric]) {
@@ -336,6 +338,7 @@ impl Panel {
             }
             let expected = narrowest(&work.looks[0].expectations[metric], &CANONICAL_WEIGHTS);
             let is_within = expected.zip(values[metric]).is_some_and(|(e, v)| e.distance(v) <= WITHIN);
+            work.away.push(expected.is_some() && !is_within);
             if let Some(checks) = watched.guard.settles(is_within) {
                 settled.push((metric, checks as usize));
             }
@@ -360,7 +363,7 @@ impl Panel {
 
     fn take_in(&mut self, at: Timestamp, values: &[Option<f64>], work: &Work) {
         for (pace, look) in self.paces.iter_mut().zip(&work.looks) {
-            pace.learn(at, values, &self.least, look, (&work.learn, &work.fault));
+            pace.learn(at, values, &self.least, look, (&work.learn, &work.fault, &work.away));
         }
     }
 

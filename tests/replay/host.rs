@@ -14,6 +14,8 @@ pub enum Fault {
     Cpu,
     /// Two fifths of memory are taken.
     Memory,
+    /// Memory is taken bit by bit, and given back but for a rest, which goes slowly.
+    Leak,
     /// A hundred megabits a second.
     Bandwidth,
     /// A little more CPU than usual.
@@ -24,7 +26,7 @@ impl Fault {
     pub fn metric(self) -> &'static str {
         match self {
             Self::Cpu | Self::Slight => "cpu_usage",
-            Self::Memory => "memory_usage",
+            Self::Memory | Self::Leak => "memory_usage",
             Self::Bandwidth => "bandwidth",
         }
     }
@@ -92,6 +94,16 @@ impl Host {
         self.faults.iter().filter(|(f, ..)| *f == fault).map(|f| overlap(&f)).sum()
     }
 
+    /// Share of memory that is taken at `at`, a sixtieth each second, or left of that.
+    fn leaked(&self, at: f64) -> f64 {
+        let leaked = |(_, from, until): &(Fault, f64, f64)| match at {
+            _ if at < *from => 0.0,
+            _ if at < *until => (at - from) / 60.0,
+            _ => 0.03 * (-(at - until) / 60.0).exp(),
+        };
+        self.faults.iter().filter(|(fault, ..)| *fault == Fault::Leak).map(leaked).sum()
+    }
+
     /// One second of life: a busy moment each ten minutes, traffic that comes in bursts, memory that wanders.
     pub fn live(&mut self, second: f64) {
         let job = if second % 600.0 < 4.0 { 0.15 } else { 0.0 };
@@ -110,7 +122,7 @@ impl Host {
     }
 
     fn values(&mut self, at: f64) -> Vec<f64> {
-        let used = 0.3 + self.drift + 0.4 * self.share(Fault::Memory, at).ceil();
+        let used = 0.3 + self.drift + 0.4 * self.share(Fault::Memory, at).ceil() + self.leaked(at);
         let noise = (self.unit() - 0.5) * 1e-3;
         let mut values = self.idle.map(|seconds| (seconds * 100.0).floor() / 100.0).to_vec();
         values.extend([

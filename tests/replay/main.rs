@@ -12,6 +12,7 @@ mod golden;
 mod host;
 mod kept;
 mod properties;
+mod repeated;
 mod several;
 mod soon;
 mod trace;

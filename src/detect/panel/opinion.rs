@@ -27,9 +27,10 @@ pub struct Work {
     pub(super) surprises: [Surprise; Detector::COUNT],
     /// Distance from expected of each metric by each detector, in its sigmas.
     pub(super) deviations: Vec<PerDetector<f64>>,
-    /// Which metrics of the row are learned, and which are withheld for a fault.
+    /// Which metrics of the row are learned, which are withheld for a fault, and which are not within their band.
     pub(super) learn: Vec<bool>,
     pub(super) fault: Vec<bool>,
+    pub(super) away: Vec<bool>,
     /// Threshold-free strength of the row, and its mean with those before.
     pub(super) strength: f64,
     pub(super) course: f64,
