@@ -1,6 +1,5 @@
 //! The section `detector`.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -215,7 +214,6 @@ impl Config {
             interval,
             open_after: open_after as usize,
             retrain_every: rows(self.models.retrain_interval.0, interval),
-            priors: Arc::default(),
             remember: None,
         }
     }

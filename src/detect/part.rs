@@ -55,6 +55,11 @@ impl Part {
         }
     }
 
+    /// Whether it looks at all metrics at once.
+    pub(super) const fn is_of_all(self) -> bool {
+        matches!(self, Self::Windows | Self::Lstm)
+    }
+
     /// For people who ask why.
     pub(super) const fn name(self) -> &'static str {
         match self {

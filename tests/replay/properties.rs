@@ -35,7 +35,6 @@ fn a_backtest_of_a_recorded_run_is_the_run() {
         let run = driver::run(scenario);
         let replay = Replay {
             config: Config::default(),
-            signals: Vec::new(),
             interval: Duration::from_secs(scenario.interval),
             train_rows: scenario.taught,
         };
