@@ -31,6 +31,8 @@ use crate::window::Limits;
 pub struct Replay {
     /// The detectors and incidents; the recording's columns take the place of its signals.
     pub config: Config,
+    /// What matters about the columns of these names; of others both sides do, and every deviation.
+    pub signals: Vec<Definition>,
     /// Time between checks.
     pub interval: Duration,
     /// The first rows, which are known to be normal and fit on.
@@ -218,7 +220,8 @@ impl<'a> Stage<'a> {
 
 fn setup(replay: &Replay, data: &Dataset) -> Setup {
     let config = &replay.config;
-    let signal = |name: &String| (Definition::plain(name), Plan::column(name));
+    let known = |name: &String| replay.signals.iter().find(|signal| signal.name == *name).cloned();
+    let signal = |name: &String| (known(name).unwrap_or_else(|| Definition::plain(name)), Plan::column(name));
     let mut detection = config.detector.settings(replay.interval, config.incident.r#for);
     detection.remember = Some(replay.train_rows.max(2048));
     Setup {

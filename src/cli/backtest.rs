@@ -34,7 +34,9 @@ pub(super) fn backtest(args: &Backtest) -> Result<(), Failed> {
     let interval =
         args.interval.map(|span| span.0).or_else(|| data.interval()).unwrap_or(config.check_interval.0);
     let mut progress = Progress::new("backtest");
-    let replay = Replay { config, interval, train_rows: args.train_rows };
+    // What nobody has configured is not asked of a recording, whatever its columns are called.
+    let signals = if args.config_file.is_some() { config.signals.clone() } else { Vec::new() };
+    let replay = Replay { config, signals, interval, train_rows: args.train_rows };
     let mut tell = |done, of| progress.tell(done, of);
     let (outcome, mut recording) = match args.report {
         Some(_) => replay.record(&data, &mut tell),

@@ -97,6 +97,19 @@ struct Watched {
     metric: Metric,
     guard: Guard,
     drift: Option<Drift>,
+    /// Checks in a row at which it was outside its band, whatever the vote said of it.
+    outside: u32,
+}
+
+impl Watched {
+    fn new(metric: Metric) -> Self {
+        Self { metric, guard: Guard::default(), drift: None, outside: 0 }
+    }
+
+    /// Whether `value` is outside `band`, on a side that matters and by more than is nobody's business.
+    fn is_outside(&self, value: f64, band: Band) -> bool {
+        !(band.lower..=band.upper).contains(&value) && self.metric.gate.passes(value, band.expected)
+    }
 }
 
 /// Scales from expected within which a metric is back where it was before a fault.
@@ -136,10 +149,7 @@ impl Panel {
         let width = metrics.len();
         Self {
             least: metrics.iter().map(|metric| metric.gate.least_spread()).collect(),
-            watched: metrics
-                .into_iter()
-                .map(|metric| Watched { metric, guard: Guard::default(), drift: None })
-                .collect(),
+            watched: metrics.into_iter().map(Watched::new).collect(),
             width,
             memory: Memory::new(width, settings.remember),
             paces: paces(&settings, width),
@@ -169,14 +179,14 @@ impl Panel {
     /// Takes up a further metric, at the end.
     pub fn add(&mut self, metric: Metric) {
         self.least.push(metric.gate.least_spread());
-        self.watched.push(Watched { metric, guard: Guard::default(), drift: None });
+        self.watched.push(Watched::new(metric));
         self.paces.iter_mut().for_each(Pace::add);
     }
 
     /// Puts another metric in the place of one, of which everything is forgotten.
     pub fn replace(&mut self, at: usize, metric: Metric) {
         self.least[at] = metric.gate.least_spread();
-        self.watched[at] = Watched { metric, guard: Guard::default(), drift: None };
+        self.watched[at] = Watched::new(metric);
         self.paces.iter_mut().for_each(|pace| pace.forget(at));
     }
 
@@ -319,6 +329,9 @@ impl Panel {
         work.fault.clear();
         work.away.clear();
         for (metric, watched) in self.watched.iter_mut().enumerate() {
+            let seen = values[metric].zip(verdict.metrics[metric].band);
+            let is_outside = seen.is_some_and(|(value, band)| watched.is_outside(value, band));
+            watched.outside = if is_outside { watched.outside.saturating_add(1) } else { 0 };
             if values[metric].is_none() {
                 work.learn.push(true);
                 work.fault.push(false);

@@ -115,6 +115,8 @@ pub struct MetricSnapshot {
     pub no_data: Option<String>,
     /// Where it is expected to be, once a detector knows.
     pub band: Option<Band>,
+    /// Checks in a row at which it was outside its band, on a side that matters; whatever the vote said of it.
+    pub outside: u32,
     /// The vote on it; `None` while nobody can vote or there is no value.
     pub assessment: Option<Assessment>,
     /// Severity of the incident that fires for it.

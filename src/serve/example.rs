@@ -54,6 +54,7 @@ fn metric_snapshot(name: &str, at: Timestamp) -> MetricSnapshot {
         unit: "%".to_owned(),
         value: Some(20.0 + (at.millis() % 7) as f64),
         no_data: None,
+        outside: 0,
         band: Some(Band { expected: 22.0, lower: 12.0, upper: 32.0 }),
         assessment: Some(Assessment {
             score: 0.1,

@@ -150,7 +150,14 @@ mod tests {
         std::sync::Arc::make_mut(&mut down.targets[0]).up = Some(false);
         let mut learning = example::snapshot(&["cpu_usage"], at);
         std::sync::Arc::make_mut(&mut learning.targets[0]).detectors.iter_mut().for_each(|d| d.ready = false);
+        let outside = |checks: u32| {
+            let mut snapshot = example::snapshot(&["cpu_usage"], at);
+            std::sync::Arc::make_mut(&mut snapshot.targets[0]).metrics[0].outside = checks;
+            snapshot
+        };
         for (snapshot, says) in [
+            (outside(9), "<h1>All is well</h1>"),
+            (outside(10), "<h1>cpu_usage is outside its band, watching</h1>"),
             (well, "<h1>All is well</h1>"),
             (off, "<h1>Detection is switched off</h1>"),
             (down, "<h1>web-1 does not answer</h1>"),

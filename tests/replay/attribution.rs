@@ -83,7 +83,12 @@ fn recording(seed: u128, faults: &[Injected]) -> Dataset {
 }
 
 fn replayed(seed: u128, faults: &[Injected]) -> Outcome {
-    let replay = Replay { config: Config::default(), interval: Duration::from_secs(10), train_rows: TAUGHT };
+    let replay = Replay {
+        config: Config::default(),
+        signals: Vec::new(),
+        interval: Duration::from_secs(10),
+        train_rows: TAUGHT,
+    };
     replay.run(&recording(seed, faults), &mut |_, _| ())
 }
 

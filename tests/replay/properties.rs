@@ -3,11 +3,15 @@
 //!
 //! A batch of a scrape is one whole scrape, so a scrape is never cut into several: the second would be late.
 
+use std::fmt::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
 use dwcp_anomaly::backtest::Replay;
 use dwcp_anomaly::config::Config;
+use dwcp_anomaly::dataset::{Columns, Dataset};
 use dwcp_anomaly::series::{Batch, Labels, Origin, Sample};
+use dwcp_anomaly::signal::{Definition, Direction};
 use proptest::prelude::*;
 
 use crate::driver::{self, Said};
@@ -35,6 +39,7 @@ fn a_backtest_of_a_recorded_run_is_the_run() {
         let run = driver::run(scenario);
         let replay = Replay {
             config: Config::default(),
+            signals: Vec::new(),
             interval: Duration::from_secs(scenario.interval),
             train_rows: scenario.taught,
         };
@@ -45,6 +50,43 @@ fn a_backtest_of_a_recorded_run_is_the_run() {
             assert_eq!(of_run, format!("{backtested:?}"), "{} row {row}", scenario.name);
         }
     }
+}
+
+const FAULTY: std::ops::Range<usize> = 500..540;
+
+/// A column around 50, further up or down by `fault` for forty rows.
+fn faulty(fault: f64) -> Dataset {
+    let mut random = rand_pcg::Pcg64Mcg::new(17);
+    let mut text = "timestamp,load".to_owned();
+    for row in 0..700 {
+        let noise = f64::from(random.next_u32()) / f64::from(u32::MAX);
+        let fault = if FAULTY.contains(&row) { fault } else { 0.0 };
+        write!(text, "\n{},{}", 1_700_000_000 + 10 * row, 50.0 + noise + fault).unwrap();
+    }
+    Dataset::parse(text.as_bytes(), Path::new("faulty"), &Columns::default()).unwrap()
+}
+
+/// Whether a dip and a rise by 30 alert, where so much matters of the column.
+fn alerts(signals: &[Definition]) -> [bool; 2] {
+    let alerts = |fault: f64| {
+        let (config, interval) = (Config::default(), Duration::from_secs(10));
+        let replay = Replay { config, signals: signals.to_vec(), interval, train_rows: 400 };
+        let outcome = replay.run(&faulty(fault), &mut |_, _| ());
+        outcome.verdicts[FAULTY].iter().any(|verdict| verdict.alert)
+    };
+    [alerts(-30.0), alerts(30.0)]
+}
+
+#[test]
+fn what_a_configuration_says_of_a_signal_holds_for_the_column_of_its_name() {
+    let load =
+        |direction, min_deviation| [Definition { direction, min_deviation, ..Definition::plain("load") }];
+    assert_eq!(alerts(&[]), [true, true], "both sides matter where nothing is said");
+    assert_eq!(alerts(&load(Direction::Up, 0.0)), [false, true]);
+    assert_eq!(alerts(&load(Direction::Down, 0.0)), [true, false]);
+    assert_eq!(alerts(&load(Direction::Both, 40.0)), [false, false]);
+    let other = Definition { direction: Direction::Up, ..Definition::plain("other") };
+    assert_eq!(alerts(&[other]), [true, true], "what is said of another column");
 }
 
 /// Scenarios of one interval: targets of one engine.

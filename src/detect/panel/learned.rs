@@ -19,7 +19,7 @@ use super::{Due, Panel, cut};
 use crate::series::Timestamp;
 
 /// Raised whenever the bytes are laid out otherwise or mean something else: they would be misread.
-const FORMAT: u32 = 5;
+const FORMAT: u32 = 6;
 
 /// What a panel knows, but for its rows.
 #[derive(Clone)]
@@ -48,6 +48,7 @@ struct Watched {
     in_vector: bool,
     guard: Guard,
     drift: Option<(Drift, [f64; 10])>,
+    outside: u32,
 }
 
 /// What moves only with a fit. One a pace.
@@ -125,6 +126,7 @@ impl Panel {
             in_vector: watched.metric.in_vector,
             guard: watched.guard.clone(),
             drift: watched.drift.clone().map(|drift| (drift.now(), drift)).map(|(now, drift)| (drift, now)),
+            outside: watched.outside,
         };
         let state = State {
             watched: self.watched.iter().map(keep).collect(),
@@ -147,7 +149,7 @@ impl Panel {
         self.fits(&state)?;
         for (own, kept) in self.watched.iter_mut().zip(state.watched) {
             (own.metric.name, own.metric.in_vector) = (kept.name, kept.in_vector);
-            own.guard = kept.guard;
+            (own.guard, own.outside) = (kept.guard, kept.outside);
             own.drift = kept.drift.map(|(mut drift, now)| {
                 drift.go_on(now);
                 drift
@@ -279,7 +281,7 @@ mod tests {
     fn the_layout_of_the_bytes_does_not_change_without_their_number() {
         let bytes = panel().learned().state().unwrap();
         let found = (FORMAT, bytes.len());
-        assert_eq!(found, (5, 4125), "raise FORMAT and expect this");
+        assert_eq!(found, (6, 4127), "raise FORMAT and expect this");
     }
 
     #[test]

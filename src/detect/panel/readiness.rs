@@ -63,6 +63,11 @@ impl Panel {
         self.watched.get(metric)?.drift.as_ref()?.index()
     }
 
+    /// Checks in a row at which a metric was outside its band, on a side that matters; whatever the vote said of it.
+    pub fn outside(&self, metric: usize) -> u32 {
+        self.watched.get(metric).map_or(0, |watched| watched.outside)
+    }
+
     /// Version of the model set in use, where it came from a store.
     pub fn version(&self) -> Option<&str> {
         self.version.as_deref()

@@ -67,6 +67,7 @@ impl Target {
             value,
             no_data: if value.is_none() { self.why_no_value(slot) } else { None },
             band: verdict.band.filter(|_| value.is_some()),
+            outside: self.panel.outside(at),
             assessment: verdict.assessment,
             drift: self.panel.drift(at).filter(|_| value.is_some()),
             firing: slot.machine.firing().map(Incident::severity),

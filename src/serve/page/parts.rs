@@ -7,7 +7,7 @@ use super::super::words;
 use super::super::{Courses, SettingsView};
 use super::{incidents, signals};
 use crate::detect::verdict::{Detector, Severity};
-use crate::engine::snapshot::{DetectorStatus, Snapshot, TargetSnapshot};
+use crate::engine::snapshot::{DetectorStatus, MetricSnapshot, Snapshot, TargetSnapshot};
 use crate::incident::Incident;
 use crate::series::Timestamp;
 use crate::setting::{escape, rfc3339, short, without_password};
@@ -52,6 +52,9 @@ struct Glance {
     more: String,
 }
 
+/// Checks outside its band after which a signal is no longer said to be well.
+const WATCHED: u32 = 10;
+
 const CHECK: &str = "M8 16.5l5.5 5.5L24.5 10.5";
 const BANG: &str = "M16 8.5v9.5M16 23v.2";
 const DOTS: &str = "M9 16v.2M16 16v.2M23 16v.2";
@@ -95,12 +98,28 @@ fn glance(view: &View<'_>) -> Glance {
         let more = format!("Nothing is judged before it is known. {}", waits(target));
         return say("learning", DOTS, "Learning what is normal".to_owned(), more);
     }
+    let outside: Vec<_> = metrics(snapshot).filter(|metric| metric.outside >= WATCHED).collect();
+    if let Some(first) = outside.first() {
+        let says = match outside.as_slice() {
+            [one] => format!("{} is outside its band, watching", one.name()),
+            many => format!("{} signals are outside their bands, watching", many.len()),
+        };
+        let more = format!(
+            "{} has been for {} checks, and the detectors do not call it an anomaly.",
+            first.name(),
+            first.outside
+        );
+        return say("warning", DOTS, says, more);
+    }
     say("ok", CHECK, "All is well".to_owned(), calm(snapshot))
 }
 
+fn metrics(snapshot: &Snapshot) -> impl Iterator<Item = &MetricSnapshot> {
+    snapshot.targets.iter().flat_map(|target| &target.metrics)
+}
+
 fn calm(snapshot: &Snapshot) -> String {
-    let metrics = snapshot.targets.iter().flat_map(|target| &target.metrics);
-    let (with, without): (Vec<_>, Vec<_>) = metrics.partition(|metric| metric.value.is_some());
+    let (with, without): (Vec<_>, Vec<_>) = metrics(snapshot).partition(|metric| metric.value.is_some());
     let mut text = format!("{} as expected", count(with.len(), "signal is", "signals are"));
     if !without.is_empty() {
         let _ = write!(text, ", {} no data", count(without.len(), "has", "have"));
