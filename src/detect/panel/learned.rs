@@ -178,6 +178,7 @@ impl Panel {
         }
         for (was, is) in stays {
             self.watched[*is].guard = before.watched[*was].guard.clone();
+            self.watched[*is].outside = before.watched[*was].outside;
             self.watched[*is].drift = before.watched[*was].drift.take();
         }
         for (own, before) in self.paces.iter_mut().zip(&mut before.paces) {
@@ -282,6 +283,20 @@ mod tests {
         let bytes = panel().learned().state().unwrap();
         let found = (FORMAT, bytes.len());
         assert_eq!(found, (6, 4127), "raise FORMAT and expect this");
+    }
+
+    #[test]
+    fn checks_outside_the_band_are_counted_until_one_is_within_and_go_on_with_other_signals() {
+        let mut one = panel();
+        watch(&mut one, 0, 700);
+        assert_eq!(one.outside(0), 0);
+        watch(&mut one, 700, 720);
+        assert_eq!((one.outside(0), one.outside(1)), (20, 0), "the fault is of the first metric");
+        let mut other = Panel::new(settings(), vec![metric("b"), metric("a")]);
+        other.inherit(&mut one, &[(0, 1)]);
+        assert_eq!((other.outside(0), other.outside(1)), (0, 20));
+        watch(&mut one, 720, 721);
+        assert_eq!(one.outside(0), 0);
     }
 
     #[test]

@@ -105,7 +105,7 @@ fn glance(view: &View<'_>) -> Glance {
             many => format!("{} signals are outside their bands, watching", many.len()),
         };
         let more = format!(
-            "{} has been for {} checks, and the detectors do not call it an anomaly.",
+            "{} has been outside for {} checks, and the detectors do not call it an anomaly.",
             first.name(),
             first.outside
         );
