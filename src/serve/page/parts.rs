@@ -153,7 +153,7 @@ fn headline(glance: &Glance) -> String {
 fn facts(view: &View<'_>) -> String {
     let targets = &view.snapshot.targets;
     let up = targets.iter().filter(|target| target.up == Some(true)).count();
-    let metrics = || targets.iter().flat_map(|target| &target.metrics);
+    let metrics = || metrics(view.snapshot);
     let with_data = metrics().filter(|metric| metric.value.is_some()).count();
     let enabled = || targets.iter().flat_map(|target| &target.detectors).filter(|d| d.enabled);
     let voting = enabled().filter(|d| d.ready).count();
