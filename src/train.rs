@@ -67,8 +67,7 @@ pub fn train(
     config.detector.lstm_autoencoder.enabled &= subject != Subject::IsolationForest;
     let windows = FEWEST_WINDOWS * config.detector.lstm_autoencoder.sequence_length;
     let enough = ((windows as f64 / STUDIED).ceil() as usize).max(FEWEST);
-    let signals = config.signals.clone();
-    let replay = Replay { config, signals, interval, train_rows: data.len() };
+    let replay = Replay { config, signals: Vec::new(), interval, train_rows: data.len() };
     let set = replay.learn(data, progress).ok_or_else(|| nothing("nothing was learned"))?;
     let detectors = set.detectors();
     for (asked, detector) in [

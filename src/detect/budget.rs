@@ -109,10 +109,10 @@ impl Budget {
         self.fit();
     }
 
-    /// Takes in the reach of one check, which is learned where it is `normal`; says how far the last checks have lasted.
-    pub fn absorb(&mut self, reach: f64, normal: bool) -> Option<f64> {
-        let lasting = self.lasting(reach)?;
-        if normal {
+    /// Takes in the reach of one check. `flagged` ones are never learned.
+    pub fn absorb(&mut self, reach: f64, flagged: bool) {
+        let Some(lasting) = self.lasting(reach) else { return };
+        if !flagged {
             self.learn(lasting);
         }
         self.fresh += 1;
@@ -120,13 +120,6 @@ impl Budget {
         if self.fresh > again.min(self.blocks.len() * self.stride / 8) {
             self.fit();
         }
-        Some(lasting)
-    }
-
-    /// Takes in the peak of an incident after all.
-    pub fn release(&mut self, peak: f64) {
-        self.push(peak);
-        self.fit();
     }
 
     /// Takes in the reach of one check that is known to be normal, however suspicious.
@@ -151,25 +144,16 @@ impl Budget {
         if self.block.1 < self.stride {
             return;
         }
-        self.push(self.block.0);
-        self.block = (0.0, 0);
-    }
-
-    fn push(&mut self, largest: f64) {
         if self.blocks.len() == BLOCKS {
             self.blocks.pop_front();
         }
-        self.blocks.push_back(largest as f32);
+        self.blocks.push_back(self.block.0 as f32);
+        self.block = (0.0, 0);
     }
 
     /// A check without a verdict: what comes after it does not go on from what was before.
     pub fn pass_over(&mut self) {
         self.newest.clear();
-    }
-
-    /// Whether a training has measured what is normal.
-    pub fn is_trained(&self) -> bool {
-        self.trained.is_some()
     }
 
     /// The reach that is at the budget level.
@@ -284,7 +268,7 @@ mod tests {
     fn restless_normal_data_raise_the_bar_and_quiet_ones_lower_it_within_bounds() {
         let fed = |evidence: f64| {
             let mut budget = Budget::new(1.0, SECOND * 10, 3);
-            (0..60_000).for_each(|i| _ = budget.absorb(evidence * (1.0 + f64::from(i % 97) / 100.0), true));
+            (0..60_000).for_each(|i| budget.absorb(evidence * (1.0 + f64::from(i % 97) / 100.0), false));
             budget.kappa()
         };
         let assumed = Budget::new(1.0, SECOND * 10, 3).kappa();
@@ -298,7 +282,7 @@ mod tests {
     fn single_peaks_count_for_nothing_where_three_checks_open_an_incident() {
         let fed = |peak: usize| {
             let mut budget = Budget::new(1.0, SECOND * 10, 3);
-            (0..60_000).for_each(|i| _ = budget.absorb(if i % 100 < peak { 9.0 } else { 0.5 }, true));
+            (0..60_000).for_each(|i| budget.absorb(if i % 100 < peak { 9.0 } else { 0.5 }, false));
             budget.kappa()
         };
         assert_eq!(fed(1), fed(2));
@@ -328,13 +312,13 @@ mod tests {
         let trained = || {
             let mut budget = Budget::new(1.0, SECOND * 10, 1);
             let calm = |i: usize| if i.is_multiple_of(50) { 1.0 + (i % 97) as f64 / 100.0 } else { 0.05 };
-            (0..8640).for_each(|i| _ = budget.absorb(calm(i), true));
+            (0..8640).for_each(|i| budget.absorb(calm(i), false));
             budget.settle();
             budget
         };
         let after = |flagged: bool| {
             let mut budget = trained();
-            (0..8640).for_each(|_| _ = budget.absorb(3.5, !flagged));
+            (0..8640).for_each(|_| budget.absorb(3.5, flagged));
             budget
         };
         assert_eq!(after(true).blocks, trained().blocks, "a day of incidents");

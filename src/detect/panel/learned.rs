@@ -9,14 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use super::super::budget::Budget;
 use super::super::drift::Drift;
-use super::super::expectation::Baseline;
 use super::super::guard::Guard;
 use super::super::isolation::Isolation;
 use super::super::lstm::Autoencoder;
 use super::super::memory::{Counts, Remembered};
 use super::super::pace::Pace;
 use super::super::verdict::PerDetector;
-use super::probation::Probation;
 use super::{Due, Panel, cut};
 use crate::series::Timestamp;
 
@@ -41,7 +39,6 @@ struct State {
     version: Option<String>,
     stored: Option<(String, Timestamp)>,
     course: f64,
-    trial: Probation,
     memory: Counts,
 }
 
@@ -49,11 +46,9 @@ struct State {
 struct Watched {
     name: String,
     in_vector: bool,
-    baseline: Baseline,
     guard: Guard,
-    back: u32,
-    outside: u32,
     drift: Option<(Drift, [f64; 10])>,
+    outside: u32,
 }
 
 /// What moves only with a fit. One a pace.
@@ -129,11 +124,9 @@ impl Panel {
         let keep = |watched: &super::Watched| Watched {
             name: watched.metric.name.clone(),
             in_vector: watched.metric.in_vector,
-            baseline: watched.baseline.clone(),
             guard: watched.guard.clone(),
-            back: watched.back,
-            outside: watched.outside,
             drift: watched.drift.clone().map(|drift| (drift.now(), drift)).map(|(now, drift)| (drift, now)),
+            outside: watched.outside,
         };
         let state = State {
             watched: self.watched.iter().map(keep).collect(),
@@ -144,7 +137,6 @@ impl Panel {
             version: self.version.clone(),
             stored: self.stored.clone(),
             course: self.course,
-            trial: self.trial.clone(),
             memory: self.memory.counts(),
         };
         let models = self.paces.iter().map(|pace| (pace.isolation.clone(), pace.lstm.clone())).collect();
@@ -157,8 +149,7 @@ impl Panel {
         self.fits(&state)?;
         for (own, kept) in self.watched.iter_mut().zip(state.watched) {
             (own.metric.name, own.metric.in_vector) = (kept.name, kept.in_vector);
-            (own.guard, own.baseline) = (kept.guard, kept.baseline);
-            (own.back, own.outside) = (kept.back, kept.outside);
+            (own.guard, own.outside) = (kept.guard, kept.outside);
             own.drift = kept.drift.map(|(mut drift, now)| {
                 drift.go_on(now);
                 drift
@@ -168,13 +159,12 @@ impl Panel {
             let weights = std::mem::replace(own, kept).weights;
             own.weights = weights;
             (own.isolation, own.lstm) = models.0.get(at).cloned().unwrap_or_default();
-            own.recut(cut(&self.settings, own.cut.smoothing));
-            own.lean_on(&self.settings.priors);
+            own.recut(cut(&self.settings, own.cut.smoothing), &self.least);
         }
         self.budget = state.budget;
         self.budget.ask_if_changed(self.settings.false_alerts_per_day);
         (self.trained_at, self.version, self.stored) = (state.trained_at, state.version, state.stored);
-        (self.course, self.trial) = (state.course, state.trial);
+        self.course = state.course;
         self.memory.go_on(state.memory, &past.rows, &past.tiers);
         self.due = state.due;
         self.due.ask_for_lost_fits();
@@ -188,12 +178,11 @@ impl Panel {
         }
         for (was, is) in stays {
             self.watched[*is].guard = before.watched[*was].guard.clone();
-            self.watched[*is].baseline = before.watched[*was].baseline.clone();
+            self.watched[*is].outside = before.watched[*was].outside;
             self.watched[*is].drift = before.watched[*was].drift.take();
         }
         for (own, before) in self.paces.iter_mut().zip(&mut before.paces) {
-            own.inherit(before, stays);
-            own.lean_on(&self.settings.priors);
+            own.inherit(before, stays, &self.least);
         }
         let from = |is: usize| stays.iter().find(|(was, own)| *own == is && *was < before.width);
         let columns: Vec<Option<usize>> = (0..self.width).map(|is| from(is).map(|(was, _)| *was)).collect();
@@ -220,15 +209,10 @@ impl Panel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detect::panel::{Metric, Settings, Standing, Work};
+    use crate::detect::panel::{Metric, Settings, Work};
 
     fn metric(name: &str) -> Metric {
         Metric { name: name.to_owned(), gate: crate::detect::gate::Gate::OPEN, in_vector: true }
-    }
-
-    /// Of `n` metrics without an incident.
-    fn calm(n: usize) -> Standing {
-        Standing { active: vec![false; n], firing: vec![false; n] }
     }
 
     fn settings() -> Settings {
@@ -250,7 +234,7 @@ mod tests {
             let values = [Some(wave(0.1) + fault), (row % 17 != 0).then(|| wave(0.03))];
             let verdict = panel.assess(at, &values, &mut work);
             said.push(format!("{verdict:?}"));
-            panel.learn(at, &values, &mut work, &verdict, &calm(2));
+            panel.learn(at, &values, &mut work, &verdict, &[false, false]);
             while let Some(task) = panel.due() {
                 panel.install(task.run(&mut || ()));
             }
