@@ -67,7 +67,9 @@ pub fn train(
     config.detector.lstm_autoencoder.enabled &= subject != Subject::IsolationForest;
     let windows = FEWEST_WINDOWS * config.detector.lstm_autoencoder.sequence_length;
     let enough = ((windows as f64 / STUDIED).ceil() as usize).max(FEWEST);
-    let replay = Replay { config, signals: Vec::new(), interval, train_rows: data.len() };
+    // What is known is of what `run` will judge: by the same sides and from the same deviation on.
+    let signals = config.signals.clone();
+    let replay = Replay { config, signals, interval, train_rows: data.len() };
     let set = replay.learn(data, progress).ok_or_else(|| nothing("nothing was learned"))?;
     let detectors = set.detectors();
     for (asked, detector) in [
@@ -131,4 +133,31 @@ pub async fn recall(
         }
     }
     Ok(Dataset::of_columns(Path::new("prometheus"), columns))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signal::{Definition, Direction};
+
+    /// What is learned of a load that is still but for dips, by a configuration with these signals.
+    fn learned(signals: &[Definition]) -> Vec<u8> {
+        let value = |row: usize| if row % 40 < 4 { 5.0 } else { 50.0 + (row * 37 % 11) as f64 };
+        let points = (0..600).map(|row| (Timestamp::from_seconds(row as f64 * 10.0), value(row))).collect();
+        let data = Dataset::of_columns(Path::new("dips"), vec![("load".to_owned(), points)]);
+        let config = Config { signals: signals.to_vec(), ..Config::default() };
+        train(&data, Subject::IsolationForest, config, &mut |_, _| ()).unwrap().2
+    }
+
+    #[test]
+    fn a_training_knows_which_side_of_a_signal_matters_and_from_which_deviation_on() {
+        let plain = learned(&[]);
+        let load =
+            |direction, min_deviation| Definition { direction, min_deviation, ..Definition::plain("load") };
+        assert_eq!(learned(&[load(Direction::Both, 0.0)]), plain, "which says no more than nothing does");
+        assert_ne!(learned(&[load(Direction::Up, 0.0)]), plain);
+        assert_ne!(learned(&[load(Direction::Both, 40.0)]), plain);
+        let other = Definition { direction: Direction::Up, ..Definition::plain("other") };
+        assert_eq!(learned(&[other]), plain, "what is said of another signal");
+    }
 }
