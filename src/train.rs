@@ -1,4 +1,5 @@
-//! From confirmed-normal data to a model set: the training that `backtest` does on its first rows, kept.
+//! From confirmed-normal data to a model set: the training that `backtest` does on its first rows, kept. What matters about a
+//! column is what the configuration says of the signal of its name.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
