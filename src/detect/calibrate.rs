@@ -13,6 +13,7 @@
 //! where that is more than it holds. Cost: O(1) a score, and a sort of at most [`MEMORY`] values each time an eighth of
 //! the sample is new.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -28,11 +29,8 @@ const FEWEST: usize = 15;
 /// What the shape of a tail is taken for, and the excesses that weigh as much as that.
 const PRIOR_SHAPE: f64 = 0.2;
 const PRIOR_WEIGHT: f64 = 20.0;
-/// Surprise from which on a score is suspicious, and share of the last day above which suspicion is how things are.
-const SUSPICIOUS: f64 = 3.0;
-const DRIFT: f64 = 0.15;
-/// Scores before which none is suspicious: the tail of a few is no measure.
-const FEWEST_TO_SUSPECT: usize = 256;
+/// Scores of its own that weigh as much as what is known of other machines.
+const PRIOR_SCORES: f64 = 100.0;
 /// Knots of the empirical part.
 const KNOTS: usize = 33;
 /// Surprise beyond which growth is logarithmic.
@@ -92,12 +90,41 @@ impl Tail {
         self.median
     }
 
+    /// Whether it is one that a fit could have made: everything finite, ascending and within its bounds.
+    pub fn is_sound(&self) -> bool {
+        let rises = |a: &(f64, f64), b: &(f64, f64)| a.0 < b.0 && a.1 <= b.1;
+        let (begin, at_begin) = self.start;
+        let numbers = [begin, at_begin, self.shape, self.scale, self.median];
+        let knots = self.knots.iter().flat_map(|knot| [knot.0, knot.1]);
+        numbers.into_iter().chain(knots).all(f64::is_finite)
+            && !self.knots.is_empty()
+            && self.knots.windows(2).all(|pair| rises(&pair[0], &pair[1]))
+            && self.knots.iter().all(|knot| knot.0 <= begin && knot.1 >= -1e-6)
+            && (0.0..=0.5).contains(&self.shape)
+            && self.scale > 0.0
+    }
+
+    /// The same with numbers of as many digits as are worth keeping.
+    #[must_use]
+    pub fn rounded(&self) -> Self {
+        let pair = |(score, surprise): (f64, f64)| (round(score), round(surprise));
+        let mut knots: Vec<_> = self.knots.iter().copied().map(pair).collect();
+        knots.dedup_by(|next, knot| next.0 <= knot.0);
+        let (shape, scale, median) = (round(self.shape), round(self.scale), round(self.median));
+        Self { knots, start: pair(self.start), shape, scale, median }
+    }
+
     fn bulk(&self, score: f64) -> f64 {
         let above = self.knots.partition_point(|(knot, _)| *knot < score);
         let Some((right, high)) = self.knots.get(above).copied() else { return self.start.1 };
         let Some((left, low)) = above.checked_sub(1).map(|at| self.knots[at]) else { return high };
         low + (high - low) * (score - left) / (right - left)
     }
+}
+
+/// To four digits.
+fn round(value: f64) -> f64 {
+    format!("{value:.3e}").parse().unwrap_or(value)
 }
 
 /// Shape and scale of the tail of ascending `excesses`; `spread` is the scale where they are too few to tell.
@@ -141,19 +168,18 @@ fn soft_cap(surprise: f64) -> f64 {
     if surprise <= SOFT_CAP { surprise } else { SOFT_CAP + (surprise - SOFT_CAP).ln_1p() }
 }
 
-/// A tail that follows the normal scores as they come.
+/// A tail that follows the normal scores as they come. It begins as what is known of other machines, and gives way to its
+/// own scores: the surprise is the mean of both, weighted by how many these are.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(from = "Sample", into = "Sample")]
 pub struct Calibration {
     sample: Sample,
     /// Scores since the last that was kept, and since the last fit.
     passed: usize,
     fresh: usize,
     tail: Option<Tail>,
-    /// The tail that a training left, which later scores do not move.
-    trained: Option<Tail>,
-    /// Share of the last day that was suspicious.
-    suspicious: f64,
+    /// Not kept: it comes with the program.
+    #[serde(skip)]
+    prior: Option<Arc<Tail>>,
 }
 
 /// The normal scores known.
@@ -165,73 +191,20 @@ struct Sample {
     /// One in so many is kept; at most one in `thinnest`.
     stride: usize,
     thinnest: usize,
-    /// What one score weighs in a day.
-    rate: f64,
-}
-
-/// What a calibration knows beside its sample, for going on exactly where it was.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Course {
-    passed: usize,
-    fresh: usize,
-    tail: Option<Tail>,
-    trained: Option<Tail>,
-    suspicious: f64,
-}
-
-impl From<Sample> for Calibration {
-    fn from(sample: Sample) -> Self {
-        let mut calibration = Self::of(sample);
-        calibration.settle();
-        calibration
-    }
-}
-
-impl From<Calibration> for Sample {
-    fn from(calibration: Calibration) -> Self {
-        calibration.sample
-    }
 }
 
 impl Calibration {
-    /// See [`Course`].
-    pub(super) fn course(&self) -> Course {
-        Course {
-            passed: self.passed,
-            fresh: self.fresh,
-            tail: self.tail.clone(),
-            trained: self.trained.clone(),
-            suspicious: self.suspicious,
-        }
-    }
-
-    /// Goes on where another calibration of the same sample was.
-    pub(super) fn go_on(&mut self, course: Course) {
-        let Course { passed, fresh, tail, trained, suspicious } = course;
-        *self = Self { sample: std::mem::take(&mut self.sample), passed, fresh, tail, trained, suspicious };
-    }
-
-    /// Of one score each `interval`.
-    pub fn new(interval: Duration) -> Self {
+    /// Of one score each `interval`, before which `prior` holds.
+    pub fn new(interval: Duration, prior: Option<Arc<Tail>>) -> Self {
         let interval = interval.as_secs_f64().max(1e-3);
         let thinnest = ((SPAN.as_secs_f64() / interval / MEMORY as f64).ceil() as usize).max(1);
-        let rate = (86_400.0 / interval).max(200.0).recip();
-        Self::of(Sample { scores: Vec::new(), next: 0, stride: 1, thinnest, rate })
+        let sample = Sample { scores: Vec::new(), next: 0, stride: 1, thinnest };
+        Self { sample, passed: 0, fresh: 0, tail: None, prior }
     }
 
-    fn of(sample: Sample) -> Self {
-        Self { sample, passed: 0, fresh: 0, tail: None, trained: None, suspicious: 0.0 }
-    }
-
-    /// Takes in the raw score of one row. `flagged` ones are never learned; those that are only suspicious are once there
-    /// have been too many of them to be incidents.
-    pub fn follow(&mut self, score: f64, flagged: bool) {
-        let is_suspicious =
-            self.can_suspect() && self.surprise(score).is_some_and(|surprise| surprise > SUSPICIOUS);
-        self.suspicious += self.sample.rate * (f64::from(u8::from(is_suspicious)) - self.suspicious);
-        if !flagged && (!is_suspicious || self.suspicious > DRIFT) {
-            self.absorb(score);
-        }
+    /// Leans on `prior` from here on.
+    pub fn lean_on(&mut self, prior: Option<Arc<Tail>>) {
+        self.prior = prior;
     }
 
     /// Takes in the raw score of one normal row.
@@ -251,26 +224,8 @@ impl Calibration {
         }
     }
 
-    /// Forgets the newest `n` scores, while it is young: they were the edge of a fault.
-    pub fn take_back(&mut self, n: usize) {
-        if self.is_young() && self.sample.stride == 1 && self.len() >= FEWEST + n {
-            self.sample.scores.truncate(self.len() - n);
-            self.refit();
-        }
-    }
-
-    /// What is known so far comes of a training: its tail is kept beside the one that follows.
-    pub fn settle(&mut self) {
-        self.refit();
-        self.trained.clone_from(&self.tail);
-    }
-
-    /// Surprise of a raw score by what the training knew; by what is known now, where there was none.
-    pub fn surprise_as_trained(&self, score: f64) -> Option<f64> {
-        self.trained.as_ref().or(self.tail.as_ref()).map(|tail| tail.surprise(score))
-    }
-
-    fn refit(&mut self) {
+    /// Fits the tail to what is known now.
+    pub fn refit(&mut self) {
         let mut sorted: Vec<f64> = self.sample.scores.iter().map(|score| f64::from(*score)).collect();
         robust::sort(&mut sorted);
         self.tail = Tail::fit(&sorted);
@@ -279,32 +234,15 @@ impl Calibration {
 
     /// Surprise of a raw score; `None` while too few normal scores are known.
     pub fn surprise(&self, score: f64) -> Option<f64> {
-        self.tail.as_ref().map(|tail| tail.surprise(score))
-    }
-
-    /// The score that surprises by `surprise`, see [`Tail::score_at`]; `None` while too few are known.
-    pub fn score_at(&self, surprise: f64) -> Option<f64> {
-        self.tail.as_ref().map(|tail| tail.score_at(surprise))
+        let own = self.tail.as_ref()?.surprise(score);
+        let Some(prior) = &self.prior else { return Some(own) };
+        let n = self.len() as f64;
+        Some((n * own + PRIOR_SCORES * prior.surprise(score)) / (n + PRIOR_SCORES))
     }
 
     /// The score that half of normal data exceed; `None` while too few are known.
     pub fn median(&self) -> Option<f64> {
         self.tail.as_ref().map(Tail::median)
-    }
-
-    fn can_suspect(&self) -> bool {
-        self.len() >= FEWEST_TO_SUSPECT
-    }
-
-    /// Whether a training has left a tail, or the rows that a fit held back.
-    pub fn is_taught(&self) -> bool {
-        self.trained.is_some()
-    }
-
-    /// Whether each score still matters: nobody has confirmed that those known are normal, and they do not fill the memory,
-    /// or there are hardly any. Then what might be of a fault is better left out.
-    pub fn is_young(&self) -> bool {
-        !self.can_suspect() || self.trained.is_none() && self.len() < MEMORY
     }
 
     /// Normal scores known.
@@ -315,6 +253,11 @@ impl Calibration {
     /// Whether no score is known yet.
     pub fn is_empty(&self) -> bool {
         self.sample.scores.is_empty()
+    }
+
+    /// The scores known, in no order.
+    pub fn scores(&self) -> &[f32] {
+        &self.sample.scores
     }
 }
 
@@ -402,14 +345,14 @@ mod tests {
     #[test]
     fn too_few_scores_tell_nothing() {
         assert!(Tail::fit(&exponential(FEWEST - 1)).is_none());
-        let mut calibration = Calibration::new(SECOND);
+        let mut calibration = Calibration::new(SECOND, None);
         (0..FEWEST).for_each(|_| calibration.absorb(f64::NAN));
         assert!(calibration.surprise(1.0).is_none(), "NaN is no score");
     }
 
     #[test]
     fn the_memory_is_bounded_and_follows_the_newest() {
-        let mut calibration = Calibration::new(SECOND * 3600);
+        let mut calibration = Calibration::new(SECOND * 3600, None);
         (0..MEMORY).for_each(|_| calibration.absorb(100.0));
         (0..2 * MEMORY).for_each(|i| calibration.absorb((i % 10) as f64));
         assert_eq!(calibration.len(), MEMORY);
@@ -417,26 +360,8 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_of_few_scores_can_be_taken_back() {
-        let mut calibration = Calibration::new(SECOND);
-        let scores = exponential(100);
-        scores.iter().for_each(|score| calibration.absorb(*score));
-        let mut edged = calibration.clone();
-        calibration.refit();
-        [70.0, 90.0].into_iter().for_each(|score| edged.absorb(score));
-        edged.take_back(2);
-        assert_eq!(edged.surprise(80.0), calibration.surprise(80.0));
-        edged.take_back(100);
-        assert_eq!(edged.len(), 100, "so many are no edge");
-        (0..FEWEST_TO_SUSPECT).for_each(|_| edged.absorb(1.0));
-        edged.settle();
-        edged.take_back(2);
-        assert_eq!(edged.len(), 100 + FEWEST_TO_SUSPECT, "so many are sure");
-    }
-
-    #[test]
     fn weeks_of_seconds_are_held_thinned_evenly() {
-        let mut calibration = Calibration::new(SECOND);
+        let mut calibration = Calibration::new(SECOND, None);
         (0..7 * 86_400).for_each(|i| calibration.absorb(f64::from(i)));
         assert!((MEMORY / 2..=MEMORY).contains(&calibration.len()));
         let middle = calibration.median().unwrap();
@@ -445,9 +370,9 @@ mod tests {
 
     #[test]
     fn a_calibration_comes_back_from_storage_as_it_was() {
-        let mut calibration = Calibration::new(SECOND);
+        let mut calibration = Calibration::new(SECOND, None);
         exponential(700).into_iter().for_each(|score| calibration.absorb(score));
-        calibration.settle();
+        calibration.refit();
         let stored = postcard::to_allocvec(&calibration).unwrap();
         let back: Calibration = postcard::from_bytes(&stored).unwrap();
         for score in [0.0, 0.5, 2.0, 9.0] {

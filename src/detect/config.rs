@@ -214,6 +214,7 @@ impl Config {
             interval,
             open_after: open_after as usize,
             retrain_every: rows(self.models.retrain_interval.0, interval),
+            priors: super::priors::Priors::built_in(),
             remember: None,
         }
     }

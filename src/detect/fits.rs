@@ -12,7 +12,6 @@ use super::memory::Tiers;
 use super::past::{Past, Scale};
 use super::season::{Period, Season};
 use super::shadow::{self, Retrained, Retraining};
-use super::stray;
 use super::surprise::Raw;
 use super::{Fit, Scorer};
 use crate::series::Timestamp;
@@ -36,6 +35,8 @@ pub struct Rows {
     pub table: Frozen,
     /// Which metrics form the vector.
     pub in_vector: Vec<bool>,
+    /// Times that are left out.
+    pub excluded: Vec<(Timestamp, Timestamp)>,
     /// Smallest spread that matters, one a metric.
     pub least: Vec<f64>,
     /// Time between checks.
@@ -129,13 +130,21 @@ impl Rows {
     fn newest(&self, rows: usize) -> Past {
         let longest_step = (self.interval * GAP).as_millis() as i64;
         Past::of(&self.table, rows, self.in_vector.clone(), longest_step)
+            .without(&self.excluded)
             .with_least(self.least.clone())
-            .with_alone(stray::alone(self.interval))
     }
 
-    /// What a forest scores the rows that came after `since`, a few dozen at most, at one of the paces.
-    pub(super) fn scores_since(&self, since: Timestamp, pace: usize, model: &Isolation) -> Vec<Vec<Raw>> {
+    /// What a forest scores the rows that came after `since` and before `until`, a few dozen at most, at one of the paces.
+    pub(super) fn scores_between(
+        &self,
+        since: Timestamp,
+        until: Option<Timestamp>,
+        pace: usize,
+        model: &Isolation,
+    ) -> Vec<Vec<Raw>> {
+        let last = Timestamp::from_millis(i64::MAX);
         let past = self.newest(MOST_SINCE + BEFORE + self.smoothings[pace]);
+        let past = until.map_or(past.clone(), |until| past.without(&[(until, last)]));
         let past = if self.smoothings[pace] > 1 { past.smoothed(self.smoothings[pace]) } else { past };
         let first = (0..past.len()).find(|row| past.at(*row) > since).unwrap_or(past.len());
         isolation_scores(model, &past, first.max(past.len().saturating_sub(MOST_SINCE)))
@@ -162,26 +171,18 @@ fn isolation_scores(model: &Isolation, past: &Past, from: usize) -> Vec<Vec<Raw>
     vec![forest_scores(model, past, from), window_scores(model, past, from)]
 }
 
-/// Rows as they are looked back on, metric by metric.
-struct Courses(Vec<Vec<Option<f64>>>);
-
-impl Courses {
-    fn of(past: &Past) -> Self {
-        Self((0..past.width()).map(|metric| past.course(metric)).collect())
-    }
-
-    fn rows(&self, rows: Range<usize>) -> VecDeque<Vec<Option<f64>>> {
-        rows.map(|row| self.0.iter().map(|course| course[row]).collect()).collect()
-    }
+/// Rows of a training set as a course.
+fn course(past: &Past, rows: Range<usize>) -> VecDeque<Vec<Option<f64>>> {
+    rows.map(|row| past.row(row).to_vec()).collect()
 }
 
 fn window_scores(model: &Isolation, past: &Past, from: usize) -> Vec<Raw> {
     let Some(windows) = &model.windows else { return Vec::new() };
-    let (mut window, courses) = (Vec::new(), Courses::of(past));
+    let mut window = Vec::new();
     let score = |row: usize| {
-        let before = courses.rows(row.saturating_sub(windows::MOST_ROWS)..row);
+        let before = course(past, row.saturating_sub(windows::MOST_ROWS)..row);
         let mut raw = Raw::default();
-        windows.score(&Course { before: &before, newest: &[], last: past.row(row) }, &mut window, &mut raw);
+        windows.score(&Course { before: &before, last: past.row(row) }, &mut window, &mut raw);
         raw
     };
     (from..past.len()).step_by(stride(past)).map(score).collect()
@@ -201,12 +202,12 @@ fn forest_scores(model: &Isolation, past: &Past, from: usize) -> Vec<Raw> {
 
 fn course_scores(model: &Autoencoder, past: &Past, pause: &mut dyn FnMut()) -> Vec<Raw> {
     let mut buffers = lstm::Buffers::default();
-    let (starts, courses) = (past.windows(model.steps()), Courses::of(past));
+    let starts = past.windows(model.steps());
     let score = |start: &usize| {
         let last = start + model.steps() - 1;
-        let before = courses.rows(*start..last);
+        let before = course(past, *start..last);
         let mut raw = Raw::default();
-        model.score(Course { before: &before, newest: &[], last: past.row(last) }, &mut buffers, &mut raw);
+        model.score(Course { before: &before, last: past.row(last) }, &mut buffers, &mut raw);
         pause();
         raw
     };

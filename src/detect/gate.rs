@@ -9,22 +9,24 @@ pub struct Gate {
     pub below: bool,
     /// Deviations up to this matter to nobody; in the metric's unit, 0 and up.
     pub min_deviation: f64,
+    /// The same as a share of what is expected.
+    pub relative: f64,
 }
 
 impl Gate {
     /// Everything matters.
-    pub const OPEN: Self = Self { above: true, below: true, min_deviation: 0.0 };
+    pub const OPEN: Self = Self { above: true, below: true, min_deviation: 0.0, relative: 0.0 };
 
-    /// The smallest spread that matters: what lies within three of it matters to nobody.
-    pub fn least_spread(&self) -> f64 {
-        self.min_deviation / 3.0
+    /// Deviations up to this matter to nobody where `expected` is expected.
+    pub fn least(&self, expected: f64) -> f64 {
+        self.min_deviation.max(self.relative * expected.abs())
     }
 
     /// Whether `value` is one that may be anomalous where `expected` is expected.
     pub fn passes(&self, value: f64, expected: f64) -> bool {
         let deviation = value - expected;
         let side = if deviation >= 0.0 { self.above } else { self.below };
-        side && deviation.abs() > self.min_deviation
+        side && deviation.abs() > self.least(expected)
     }
 }
 
@@ -34,11 +36,21 @@ mod tests {
 
     #[test]
     fn a_gate_passes_what_is_far_enough_on_a_side_that_matters() {
-        let up = Gate { above: true, below: false, min_deviation: 5.0 };
+        let up = Gate { above: true, below: false, min_deviation: 5.0, relative: 0.0 };
         for (value, passes) in [(15.0, false), (15.1, true), (4.0, false), (10.0, false)] {
             assert_eq!(up.passes(value, 10.0), passes, "{value}");
         }
         assert!(Gate::OPEN.passes(9.99, 10.0));
         assert!(!Gate::OPEN.passes(10.0, 10.0), "what is expected is not anomalous");
+    }
+
+    #[test]
+    fn of_two_bounds_the_wider_holds() {
+        let gate = Gate { min_deviation: 1.0, relative: 0.01, ..Gate::OPEN };
+        for (value, expected, passes) in
+            [(42.9, 42.0, false), (43.1, 42.0, true), (1004.0, 1000.0, false), (1011.0, 1000.0, true)]
+        {
+            assert_eq!(gate.passes(value, expected), passes, "{value}");
+        }
     }
 }

@@ -118,8 +118,6 @@ impl Autoencoder {
 pub struct Course<'a> {
     /// Rows before the last.
     pub before: &'a VecDeque<Vec<Option<f64>>>,
-    /// Those that stand for the newest of them.
-    pub newest: &'a [Vec<Option<f64>>],
     /// The row to be judged.
     pub last: &'a [Option<f64>],
 }
@@ -128,8 +126,7 @@ impl<'a> Course<'a> {
     /// The newest `n` rows, or all of them if there are fewer.
     pub fn rows(&self, n: usize) -> impl Iterator<Item = &'a [Option<f64>]> {
         let skip = (self.before.len() + 1).saturating_sub(n);
-        let before = self.before.iter().take(self.before.len() - self.newest.len()).chain(self.newest);
-        before.skip(skip).map(Vec::as_slice).chain([self.last])
+        self.before.iter().skip(skip).map(Vec::as_slice).chain([self.last])
     }
 }
 

@@ -1,12 +1,13 @@
-//! The normal past that models are fitted on: rows of late, five-minute means of two weeks, hourly means of ten. What
-//! was flagged never enters.
+//! The past of a target: residuals of late, which models are fitted on, and what its metrics were over steps of five minutes
+//! for two weeks and over hours for ten, which seasons are found in. What was flagged is in it; who fits a model says which
+//! times are left out.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::season::{self, Period, Season};
+use super::season::{self, History, Period, Season};
 use crate::series::Timestamp;
 use crate::window::{Frozen, Table};
 
@@ -26,14 +27,38 @@ pub struct Memory {
     coarse: Tier,
 }
 
-/// Means over steps of wall time.
+/// Mean, lowest and highest value of each metric over steps of wall time.
 struct Tier {
     step: i64,
+    /// The means of all metrics, then, where there are three parts, their lowest and their highest values.
     table: Table,
+    parts: usize,
     seen: u64,
     /// Of the step under way.
     start: Timestamp,
-    sums: Vec<(f64, u32)>,
+    sums: Vec<Sum>,
+}
+
+/// What a metric was over a step.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+struct Sum {
+    total: f64,
+    low: f64,
+    high: f64,
+    n: u32,
+}
+
+impl Sum {
+    fn take(&mut self, value: f64) {
+        (self.low, self.high) =
+            if self.n == 0 { (value, value) } else { (self.low.min(value), self.high.max(value)) };
+        self.total += value;
+        self.n += 1;
+    }
+
+    fn close(self) -> Option<[f64; 3]> {
+        (self.n > 0).then(|| [self.total / f64::from(self.n), self.low, self.high])
+    }
 }
 
 /// What a memory knows beside its rows and means.
@@ -48,7 +73,7 @@ pub(super) struct Counts {
 struct UnderWay {
     seen: u64,
     start: Timestamp,
-    sums: Vec<(f64, u32)>,
+    sums: Vec<Sum>,
 }
 
 impl Memory {
@@ -59,12 +84,12 @@ impl Memory {
         Self {
             rows: table(rows, width),
             seen: 0,
-            fine: Tier::new(FINE, width),
-            coarse: Tier::new(COARSE, width),
+            fine: Tier::new(FINE, width, 3),
+            coarse: Tier::new(COARSE, width, 1),
         }
     }
 
-    /// Takes in a row of which nothing was flagged.
+    /// Takes in the residuals of a row.
     pub fn learn_row(&mut self, at: Timestamp, values: &[Option<f64>]) {
         if !self.rows.begin_row(at) {
             return;
@@ -77,7 +102,7 @@ impl Memory {
         self.seen += 1;
     }
 
-    /// Takes in the values of a row, `None` where there was none or it was flagged.
+    /// Takes in the values of a row, `None` where there was none.
     pub fn learn_values(&mut self, at: Timestamp, values: impl Iterator<Item = Option<f64>> + Clone) {
         self.fine.take(at, values.clone());
         self.coarse.take(at, values);
@@ -91,6 +116,11 @@ impl Memory {
     /// Time of the oldest row held.
     pub fn oldest(&self) -> Option<Timestamp> {
         self.rows.first()
+    }
+
+    /// Time of the newest row held.
+    pub fn newest(&self) -> Option<Timestamp> {
+        self.rows.last()
     }
 
     /// Five-minute means taken so far.
@@ -152,13 +182,14 @@ fn table(rows: usize, columns: usize) -> Table {
 }
 
 impl Tier {
-    fn new((step, rows): (Duration, usize), width: usize) -> Self {
+    fn new((step, rows): (Duration, usize), width: usize, parts: usize) -> Self {
         Self {
             step: step.as_millis() as i64,
-            table: table(rows, width),
+            table: table(rows, parts * width),
+            parts,
             seen: 0,
             start: Timestamp::from_millis(i64::MIN),
-            sums: vec![(0.0, 0); width],
+            sums: vec![Sum::default(); width],
         }
     }
 
@@ -183,20 +214,24 @@ impl Tier {
         }
         for (sum, value) in self.sums.iter_mut().zip(values) {
             if let Some(value) = value {
-                *sum = (sum.0 + value, sum.1 + 1);
+                sum.take(value);
             }
         }
     }
 
     fn close(&mut self) {
-        let has_any = self.sums.iter().any(|(_, n)| *n > 0);
+        let has_any = self.sums.iter().any(|sum| sum.n > 0);
         let started = has_any && self.table.begin_row(self.start);
         self.seen += u64::from(started);
-        for (column, sum) in self.sums.iter_mut().enumerate() {
-            if started && sum.1 > 0 {
-                self.table.set(column, sum.0 / f64::from(sum.1));
+        let width = self.sums.len();
+        for (metric, sum) in self.sums.iter_mut().enumerate() {
+            if let Some(values) = std::mem::take(sum).close().filter(|_| started) {
+                values
+                    .iter()
+                    .take(self.parts)
+                    .enumerate()
+                    .for_each(|(at, value)| self.table.set(at * width + metric, *value));
             }
-            *sum = (0.0, 0);
         }
     }
 }
@@ -214,7 +249,15 @@ impl Remembered {
     /// Of other metrics: each is one of these, or has no past.
     #[must_use]
     pub fn arranged(&self, metrics: &[Option<usize>]) -> Self {
-        let tiers = self.tiers.tables().map(|tier| tier.arranged(metrics));
+        let width = self.tiers.width();
+        let arranged = |tier: &Frozen| {
+            let parts = 0..tier.width() / width.max(1);
+            let columns: Vec<Option<usize>> = parts
+                .flat_map(|part| metrics.iter().map(move |metric| Some((*metric)? + part * width)))
+                .collect();
+            tier.arranged(&columns)
+        };
+        let tiers = self.tiers.tables().map(arranged);
         Self { rows: self.rows.arranged(metrics), tiers: Tiers::new(tiers) }
     }
 }
@@ -237,17 +280,18 @@ impl Tiers {
         [&self.fine, &self.coarse]
     }
 
-    /// The seasons of one metric, if it has any: one that shows within two weeks, and beside it a longer one that shows
-    /// in what the first leaves.
+    /// What recurs in one metric, if anything does.
     pub fn season(&self, metric: usize, period: &Period) -> Option<Arc<Season>> {
-        let find = |tier: &Frozen, step: Duration, less: Option<&Season>| {
-            let (origin, values) = series(tier, step, metric, less)?;
-            // The same season again is a remainder of the first fit, not a second season.
-            let known = less.map_or(Duration::ZERO, |less| less.period() + less.period() / 2);
-            season::fit(&values, origin, step, period, known)
-        };
-        let short = find(&self.fine, FINE.0, None);
-        let long = find(&self.coarse, COARSE.0, short.as_ref());
+        let fine = history(&self.fine, FINE.0, metric, self.width())?;
+        let is_dense = fine.is_dense();
+        let short = if is_dense { season::fit(&fine, period, Duration::ZERO) } else { None };
+        // What the five minutes of two weeks cannot show, the hours of ten weeks may.
+        let shown = if is_dense { FINE.0 * (FINE.1 / 2) as u32 } else { Duration::ZERO };
+        let mut coarse = history(&self.coarse, COARSE.0, metric, self.width())?;
+        if let Some(short) = &short {
+            coarse.less(short);
+        }
+        let long = if coarse.is_dense() { season::fit(&coarse, period, shown) } else { None };
         match (short, long) {
             (Some(short), Some(long)) => Some(Arc::new(short.beside(long))),
             (short, long) => short.or(long).map(Arc::new),
@@ -256,27 +300,25 @@ impl Tiers {
 
     /// Metrics of a row.
     pub fn width(&self) -> usize {
-        self.fine.width()
+        self.coarse.width()
     }
 }
 
-/// The values of a tier on an even axis, less a season known already.
-fn series(
-    tier: &Frozen,
-    step: Duration,
-    metric: usize,
-    less: Option<&Season>,
-) -> Option<(Timestamp, Vec<Option<f64>>)> {
+/// The steps of a tier on an even axis.
+fn history(tier: &Frozen, step: Duration, metric: usize, width: usize) -> Option<History> {
     let times = tier.times();
     let (first, last) = (*times.first()?, *times.last()?);
-    let step = step.as_millis() as i64;
-    let mut values = vec![None; ((last - first) / step + 1) as usize];
+    let millis = step.as_millis() as i64;
+    let mut steps = vec![None; ((last - first) / millis + 1) as usize];
     for (row, at) in times.iter().enumerate() {
-        // A mean stands for the middle of its step.
-        let seasonal = less.map_or(0.0, |season| season.at(Timestamp::from_millis(at + step / 2)));
-        values[((at - first) / step) as usize] = tier.get(metric, row).map(|value| value - seasonal);
+        let part = |part: usize| {
+            let column = part * width + metric;
+            if column < tier.width() { tier.get(column, row) } else { None }
+        };
+        steps[((at - first) / millis) as usize] =
+            part(0).map(|mean| [mean, part(1).unwrap_or(mean), part(2).unwrap_or(mean)]);
     }
-    Some((Timestamp::from_millis(first + step / 2), values))
+    Some(History { origin: first, step, steps })
 }
 
 #[cfg(test)]
@@ -346,7 +388,7 @@ mod tests {
         let season = memory.freeze_tiers().season(0, &periods).unwrap();
         for hour in 0..168 {
             let seconds = hour * 3600;
-            let off = season.at(at(seconds)) - (value(seconds) - 50.0);
+            let off = season.at(at(seconds)).center - (value(seconds) - 50.0);
             assert!(off.abs() < 2.0, "at hour {hour}: {off}");
         }
     }

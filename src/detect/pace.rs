@@ -1,6 +1,6 @@
-//! A target at one pace: the values as they come, or their trailing mean, and what each part makes of them.
+//! A target at one pace: the residuals as they come, or their trailing mean, and what each part makes of them.
 //!
-//! Short faults show in the values themselves, faint and lasting ones in the mean of five minutes.
+//! Short faults show in the residuals themselves, faint and lasting ones in the mean of five minutes.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,10 +14,9 @@ use super::lstm::{self, Autoencoder, Course};
 use super::model_set::PaceSet;
 use super::part::Part;
 use super::past::Trailing;
-use super::season::Season;
+use super::priors::Priors;
 use super::seasonal_esd::SeasonalEsd;
 use super::shape::{self, Recent, Shape};
-use super::stray;
 use super::surprise::{Normal, Raw, Surprise};
 use super::trend::Trend;
 use super::zscore::{Expectation, Rolling};
@@ -32,6 +31,18 @@ const STEP_BACK: usize = 3;
 /// Least scale of a residual, of a metric's spread; and of a step.
 const FLOOR: f64 = 0.1;
 const STEP_FLOOR: f64 = 0.01;
+/// Scales from expected beyond which a value is far out, and those within which it is not.
+const FAR_OUT: f64 = 6.0;
+const NOT_FAR: f64 = 3.0;
+/// Values in a row that may be a spike, at most: an incident opens at the third. And the time they may last: where checks are
+/// further apart, one value is a fault of a minute or more.
+const MOST_ALONE: usize = 2;
+const LONGEST_ALONE: Duration = Duration::from_secs(30);
+/// Scales from expected beyond which a value on the side that matters to nobody is taken for one no further out.
+const EXCLUDED: f64 = 2.0;
+
+/// Checks before an incident opens that are its edge: it grows from check to check where signals are means of some time.
+pub(super) const EDGE: usize = 4;
 
 /// What a pace needs to know.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,6 +61,18 @@ pub(super) struct Cut {
     pub(super) interval: Duration,
 }
 
+/// Values before the newest that a part's score is of.
+pub(super) fn look_back(cut: &Cut, part: Part) -> usize {
+    let values = match part {
+        Part::Isolation => shape::BACK,
+        Part::Windows => windows::MOST_ROWS,
+        Part::Lstm => cut.steps,
+        Part::ZStep => STEP_BACK,
+        Part::ZShort | Part::Z | Part::ZLong | Part::Esd => 0,
+    };
+    values + cut.smoothing - 1
+}
+
 /// A target at one pace. Its models are kept apart, because they seldom change.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Pace {
@@ -61,7 +84,6 @@ pub(super) struct Pace {
     pub(super) isolation: Option<Arc<Isolation>>,
     #[serde(skip)]
     pub(super) lstm: Option<Arc<Autoencoder>>,
-    #[serde(with = "super::surprise::exactly")]
     pub(super) normal: [Normal; Part::COUNT],
 }
 
@@ -77,17 +99,17 @@ struct Track {
     esd: SeasonalEsd,
     /// Root mean square distance of normal values; 0 before a fit has told.
     spread: f64,
-    /// Rows since the last that was of a fault, or away from its band ever since; [`u32::MAX`] before the first fault.
-    since_fault: u32,
-    /// Whether values of a fault are in the mean.
-    is_stained: bool,
+    /// Values and steps that are learned if no incident begins with them, oldest first.
+    edge: VecDeque<(f64, Option<f64>)>,
+    /// Values in a row that are far out, and the first of them, which nothing that looks back holds yet.
+    out: usize,
+    spikes: Vec<f64>,
 }
 
 /// What a row looks like at one pace; buffers are reused.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Look {
     values: Vec<Option<f64>>,
-    newest: Vec<Vec<Option<f64>>>,
     shapes: Vec<Option<Shape>>,
     /// By the z-score's window, and by seasonal ESD.
     pub(super) expectations: Vec<[Option<Expectation>; 2]>,
@@ -95,14 +117,13 @@ pub(super) struct Look {
     pub(super) deviations: Vec<[Option<f64>; 2]>,
     pub(super) raw: [Raw; Part::COUNT],
     pub(super) surprises: [Surprise; Part::COUNT],
-    /// Whether a part sees nothing of a fault, one a metric.
-    clear: Vec<bool>,
     trees: isolation::Buffers,
     network: lstm::Buffers,
 }
 
 impl Pace {
-    pub(super) fn new(cut: Cut, weights: [f64; Part::COUNT], width: usize) -> Self {
+    pub(super) fn new(cut: Cut, weights: [f64; Part::COUNT], width: usize, priors: &Priors) -> Self {
+        let priors = priors.at(cut.smoothing > 1);
         Self {
             cut,
             weights,
@@ -110,25 +131,27 @@ impl Pace {
             course: VecDeque::with_capacity(cut.steps),
             isolation: None,
             lstm: None,
-            normal: std::array::from_fn(|_| Normal::new(width, cut.interval)),
+            normal: std::array::from_fn(|part| Normal::new(width, cut.interval, &priors[part])),
         }
     }
 
     /// Takes up a further metric, at the end.
-    pub(super) fn add(&mut self) {
+    pub(super) fn add(&mut self, priors: &Priors) {
         self.tracks.push(Track::new(&self.cut));
-        self.normal.iter_mut().for_each(Normal::add);
+        let priors = priors.at(self.cut.smoothing > 1);
+        self.normal.iter_mut().zip(priors).for_each(|(normal, prior)| normal.add(prior));
     }
 
     /// Forgets everything about one metric.
-    pub(super) fn forget(&mut self, metric: usize) {
+    pub(super) fn forget(&mut self, metric: usize, priors: &Priors) {
         self.tracks[metric] = Track::new(&self.cut);
-        self.normal.iter_mut().for_each(|normal| normal.forget(metric));
+        let priors = priors.at(self.cut.smoothing > 1);
+        self.normal.iter_mut().zip(priors).for_each(|(normal, prior)| normal.forget(metric, prior));
     }
 
     /// Takes over what `before` knows of the metrics that `stays` names, each with its place there and here: what fitted
     /// models say is of other metrics now, and left behind.
-    pub(super) fn inherit(&mut self, before: &mut Self, stays: &[(usize, usize)], least: &[f64]) {
+    pub(super) fn inherit(&mut self, before: &mut Self, stays: &[(usize, usize)]) {
         for (was, is) in stays {
             std::mem::swap(&mut self.tracks[*is], &mut before.tracks[*was]);
         }
@@ -139,33 +162,27 @@ impl Pace {
             }
         }
         let cut = std::mem::replace(&mut self.cut, before.cut);
-        self.recut(cut, least);
+        self.recut(cut);
     }
 
-    /// Goes on by other windows; what the old ones held is read into them.
-    pub(super) fn recut(&mut self, cut: Cut, least: &[f64]) {
-        let before = std::mem::replace(&mut self.cut, cut);
-        if before.window == cut.window && before.max_anomalies == cut.max_anomalies {
-            return;
+    /// Goes on by other windows, with what the old ones hold of it.
+    pub(super) fn recut(&mut self, cut: Cut) {
+        let window = cut.window as f64;
+        for track in &mut self.tracks {
+            track.z.resize(cut.window);
+            for (trend, times) in
+                [(&mut track.short, SHORT), (&mut track.long, LONG), (&mut track.step, STEP)]
+            {
+                trend.respan(window * times);
+            }
+            track.esd.allow(cut.max_anomalies);
         }
-        for (track, least) in self.tracks.iter_mut().zip(least) {
-            let recent = std::mem::take(&mut track.recent);
-            let (spread, since_fault) = (track.spread, track.since_fault);
-            *track = Track { recent, spread, since_fault, ..Track::new(&cut) };
-            track.adapt(Timestamp::from_millis(i64::MIN), *least);
-        }
+        self.cut = cut;
     }
 
     /// Raw scores and expectations of a row; `width` metrics of it, from the first on, are those that were there from
     /// the beginning, which fitted models know. `least` are the smallest spreads that matter, one a metric.
-    pub(super) fn look(
-        &self,
-        at: Timestamp,
-        values: &[Option<f64>],
-        least: &[f64],
-        width: usize,
-        look: &mut Look,
-    ) {
+    pub(super) fn look(&self, values: &[Option<f64>], least: &[f64], width: usize, look: &mut Look) {
         look.values.clear();
         look.values.extend(self.tracks.iter().zip(values).map(|(track, v)| v.map(|v| track.mean.with(v))));
         look.shapes.clear();
@@ -174,12 +191,12 @@ impl Pace {
         look.raw.iter_mut().for_each(|raw| raw.clear(values.len()));
         for (metric, (track, value)) in self.tracks.iter().zip(&look.values).enumerate() {
             look.shapes.push(value.and_then(|value| track.recent.shape_with(value)));
-            look.expectations.push(track.expectations(at));
+            look.expectations.push(track.expectations());
             let Some(value) = *value else {
                 look.deviations.push([None; 2]);
                 continue;
             };
-            let levels = track.levels(at);
+            let levels = track.levels();
             look.deviations.push(deviations(&levels, value));
             for (part, distance) in track.distances(&levels, value, least[metric]) {
                 look.raw[part.index()].metrics[metric] = distance;
@@ -190,32 +207,12 @@ impl Pace {
             isolation.score(&look.shapes[..width], &mut look.trees, raw);
             raw.metrics.resize(values.len(), None);
         }
-        self.newest(&look.values, &mut look.newest);
-        let course = Course { before: &self.course, newest: &look.newest, last: &look.values };
+        let course = Course { before: &self.course, last: &look.values };
         if let Some(windows) = self.isolation.as_ref().and_then(|isolation| isolation.windows.as_ref()) {
             windows.score(&course, &mut look.trees, &mut look.raw[Part::Windows.index()]);
         }
         if let Some(lstm) = &self.lstm {
             lstm.score(course, &mut look.network, &mut look.raw[Part::Lstm.index()]);
-        }
-    }
-
-    /// The newest rows of the course as `values` look back on them, where some of theirs stand alone; otherwise none.
-    fn newest(&self, values: &[Option<f64>], rows: &mut Vec<Vec<Option<f64>>>) {
-        let alone = |at: usize| values[at].map(|value| self.tracks[at].recent.alone_before(value));
-        let has_some = |at: usize| alone(at).is_some_and(|alone| !alone.is_none());
-        if !(0..values.len()).any(has_some) {
-            rows.clear();
-            return;
-        }
-        let n = self.course.len().min(stray::MOST);
-        rows.resize_with(n, Vec::new);
-        for (row, known) in rows.iter_mut().zip(self.course.iter().skip(self.course.len() - n)) {
-            row.clone_from(known);
-        }
-        for at in 0..values.len() {
-            let cells = rows.iter_mut().rev().filter_map(|row| row.get_mut(at)?.as_mut());
-            alone(at).unwrap_or_default().replace(cells);
         }
     }
 
@@ -226,84 +223,49 @@ impl Pace {
         }
     }
 
-    /// Takes in the row that `look` is of: its course always, as a baseline only the metrics to `learn`; those with a
-    /// `fault` are remembered as such until they are no longer `away` from their band. What a fault leaves behind may
-    /// matter to nobody, as memory that is given back slowly, and yet score as no normal value does.
+    /// Takes in the row that `look` is of: its course always, as a baseline only the metrics to `learn`.
     pub(super) fn learn(
         &mut self,
         at: Timestamp,
         values: &[Option<f64>],
         least: &[f64],
         look: &Look,
-        (learn, fault, away): (&[bool], &[bool], &[bool]),
+        (learn, keeps_edge): (&[bool], bool),
     ) {
-        let most = stray::alone(self.cut.interval);
-        for (metric, track) in self.tracks.iter_mut().enumerate() {
-            let lingers = track.since_fault == 0 && away[metric];
-            track.since_fault =
-                if fault[metric] || lingers { 0 } else { track.since_fault.saturating_add(1) };
-            track.is_stained |= fault[metric];
-            let (Some(value), Some(smooth)) = (values[metric], look.values[metric]) else { continue };
-            if learn[metric] {
-                track.learn(at, smooth, least[metric]);
-            }
-            track.mean.push(value, most);
-            let before = self.course.iter_mut().rev().filter_map(|row| row.get_mut(metric)?.as_mut());
-            track.recent.push(at, smooth, most).replace(before);
-        }
         let mut row = if self.course.len() + 1 >= self.cut.steps.max(windows::MOST_ROWS) {
             self.course.pop_front().unwrap_or_default()
         } else {
             Vec::new()
         };
         row.clone_from(&look.values);
+        let alone = alone(self.cut.interval);
+        for (metric, track) in self.tracks.iter_mut().enumerate() {
+            let (Some(value), Some(smooth)) = (values[metric], look.values[metric]) else { continue };
+            if learn[metric] {
+                track.learn(smooth, least[metric], keeps_edge);
+            }
+            let kept = track.despike(value, alone);
+            let mean = track.mean.push(kept);
+            track.recent.push(at, mean);
+            row[metric] = Some(mean);
+            if track.out == alone + 1 && alone > 0 {
+                // It lasts: what was taken for a spike was its beginning.
+                let course = self.course.iter_mut().rev().filter_map(|row| row.get_mut(metric)?.as_mut());
+                track.restore(course);
+            }
+        }
         self.course.push_back(row);
     }
 
-    /// Whether what is normal comes of a training: what fits of its own have left is of fitted models alone.
-    pub(super) fn is_taught(&self) -> bool {
-        self.normal[Part::Z.index()].is_taught()
-    }
-
-    /// Faults of `metrics` have begun, and nobody has taught what is normal.
-    pub(super) fn take_back(&mut self, metrics: &[usize]) {
-        if !self.is_taught() {
-            self.normal.iter_mut().for_each(|normal| normal.take_back(metrics));
+    /// A metric is expected elsewhere from here on: what is looked back on is told anew, by `map`.
+    pub(super) fn move_to(&mut self, metric: usize, map: impl Fn(f64) -> f64 + Copy) {
+        let track = &mut self.tracks[metric];
+        track.mean.map(map);
+        track.recent.map(map);
+        track.edge.clear();
+        for value in self.course.iter_mut().filter_map(|row| row.get_mut(metric)?.as_mut()) {
+            *value = map(*value);
         }
-    }
-
-    /// Takes in what the row that `look` is of scored: of metrics to `learn`, and, unless taught, knowing which scores still
-    /// look back on a fault.
-    pub(super) fn absorb(&mut self, look: &mut Look, learn: &[bool]) {
-        let taught = self.is_taught();
-        for part in Part::ALL {
-            let back = self.looks_back(part);
-            look.clear.clear();
-            let is_clear = |track: &Track| taught || track.is_clear(back, self.cut.smoothing);
-            look.clear.extend(self.tracks.iter().map(is_clear));
-            if part.is_of_all() {
-                let all = look.clear.iter().all(|clear| *clear);
-                look.clear.fill(all);
-            }
-            self.normal[part.index()].absorb(&look.raw[part.index()], learn, &look.clear);
-        }
-    }
-
-    /// Values before the one looked at that a part compares it with as they came, flagged or not.
-    fn looks_back(&self, part: Part) -> usize {
-        let windows = || self.isolation.as_ref().and_then(|isolation| isolation.windows.as_ref());
-        match part {
-            Part::Isolation => shape::BACK,
-            Part::Windows => windows().map_or(0, |windows| windows.rows() - 1),
-            Part::Lstm => self.cut.steps.saturating_sub(1),
-            Part::ZStep => STEP_BACK,
-            Part::ZShort | Part::Z | Part::ZLong | Part::Esd => 0,
-        }
-    }
-
-    /// A level held since then is the new normal of a metric.
-    pub(super) fn adapt(&mut self, metric: usize, since: Timestamp, least: f64) {
-        self.tracks[metric].adapt(since, least);
     }
 
     /// A metric's fault is over since `checks` checks: what is left of it in the trailing mean is not news. The mean stays
@@ -312,8 +274,12 @@ impl Pace {
         let track = &mut self.tracks[metric];
         if let Some(usual) = track.z.expectation() {
             track.mean.settle(usual.expected, checks);
-            track.is_stained = false;
         }
+    }
+
+    /// An incident of a metric has begun: what came just before is its edge.
+    pub(super) fn forget_edge(&mut self, metric: usize) {
+        self.tracks[metric].edge.clear();
     }
 
     /// What was before a gap in time is no course to go on with.
@@ -322,12 +288,7 @@ impl Pace {
         for track in &mut self.tracks {
             track.recent.clear();
             track.mean.clear();
-            (track.since_fault, track.is_stained) = (u32::MAX, false);
         }
-    }
-
-    pub(super) fn reseason(&mut self, metric: usize, season: Option<Arc<Season>>) {
-        self.tracks[metric].esd.reseason(season);
     }
 
     pub(super) fn set_spread(&mut self, metric: usize, spread: f64) {
@@ -346,15 +307,27 @@ impl Pace {
     }
 
     /// Takes up what was learned elsewhere; series that came later keep what they know.
-    pub(super) fn adopt(&mut self, set: &PaceSet) {
+    pub(super) fn adopt(&mut self, set: &PaceSet, priors: &Priors) {
         self.isolation.clone_from(&set.isolation);
         self.lstm.clone_from(&set.lstm);
-        for (own, learned) in self.normal.iter_mut().zip(&set.normal) {
-            own.adopt(learned);
+        let priors = priors.at(self.cut.smoothing > 1);
+        for ((own, learned), prior) in self.normal.iter_mut().zip(&set.normal).zip(priors) {
+            own.adopt(learned, prior);
         }
         for (track, spread) in self.tracks.iter_mut().zip(&set.spreads) {
             track.spread = *spread;
         }
+    }
+
+    /// Leans on `priors` from here on.
+    pub(super) fn lean_on(&mut self, priors: &Priors) {
+        let priors = priors.at(self.cut.smoothing > 1);
+        self.normal.iter_mut().zip(priors).for_each(|(normal, prior)| normal.lean_on(prior));
+    }
+
+    /// Values before the newest that any part's score is of.
+    pub(super) fn longest_look_back(&self) -> usize {
+        Part::ALL.into_iter().map(|part| look_back(&self.cut, part)).max().unwrap_or(0)
     }
 
     /// Whether the autoencoder's window is full.
@@ -362,9 +335,10 @@ impl Pace {
         self.course.len() + 1 >= self.cut.steps
     }
 
-    /// Season of a metric.
-    pub(super) fn season(&self, metric: usize) -> Option<Arc<Season>> {
-        self.tracks[metric].esd.season()
+    /// The least residual that is not below all that are usual, and the greatest that is not above them.
+    pub(super) fn usual(&self, metric: usize) -> Option<(f64, f64)> {
+        let Expectation { expected, scale } = self.tracks[metric].z.expectation()?;
+        Some((expected - EXCLUDED * scale, expected + EXCLUDED * scale))
     }
 
     /// Values or rows that a part compares a metric with, or looks at: at most so many, fewer while they gather.
@@ -388,6 +362,12 @@ impl Pace {
     }
 }
 
+/// Values in a row that may be a spike, with checks so far apart.
+fn alone(interval: Duration) -> usize {
+    let checks = LONGEST_ALONE.as_secs_f64() / interval.as_secs_f64().max(1e-3);
+    (checks as usize).min(MOST_ALONE)
+}
+
 /// What each level expects.
 type Levels = [(Part, Option<Expectation>); 4];
 
@@ -407,22 +387,46 @@ impl Track {
             z: Rolling::new(cut.window),
             long: Trend::new(window * LONG, cut.hold),
             step: Trend::new(window * STEP, cut.hold),
-            esd: SeasonalEsd::new(cut.max_anomalies, cut.interval, cut.hold),
+            esd: SeasonalEsd::new(cut.max_anomalies, cut.interval),
             spread: 0.0,
-            since_fault: u32::MAX,
-            is_stained: false,
+            edge: VecDeque::with_capacity(EDGE + 1),
+            out: 0,
+            spikes: Vec::new(),
         }
     }
 
-    /// Whether neither the values that are looked `back` on nor the mean of `smoothing` is of a fault.
-    fn is_clear(&self, back: usize, smoothing: usize) -> bool {
-        let stained = if self.is_stained { smoothing } else { 0 };
-        self.since_fault as usize > back + stained
+    /// What of `value` is looked back on: all of it, or, where it is far out and no more than `alone` before it were, no
+    /// more than is usual. One or two values far out are no course, and news for as long as they last only.
+    fn despike(&mut self, value: f64, alone: usize) -> f64 {
+        let Some(usual) = self.z.expectation().filter(|usual| usual.distance(value) > FAR_OUT) else {
+            self.out = 0;
+            return value;
+        };
+        self.out += 1;
+        if self.out > alone {
+            return value;
+        }
+        if self.out == 1 {
+            self.spikes.clear();
+        }
+        self.spikes.push(value);
+        let reach = NOT_FAR * usual.scale;
+        value.clamp(usual.expected - reach, usual.expected + reach)
     }
 
-    fn expectations(&self, at: Timestamp) -> [Option<Expectation>; 2] {
+    /// Puts the spikes back where they were: before the newest value of what looks back, and at the end of its course.
+    fn restore<'a>(&mut self, course: impl Iterator<Item = &'a mut f64>) {
+        if self.mean.room() > 1 {
+            self.mean.restore(&self.spikes);
+            return;
+        }
+        self.recent.restore(&self.spikes);
+        course.zip(self.spikes.iter().rev()).for_each(|(to, spike)| *to = *spike);
+    }
+
+    fn expectations(&self) -> [Option<Expectation>; 2] {
         let floor = self.floor(0.0);
-        [self.z.expectation(), self.esd.expectation(at)].map(|e| e.map(|e| e.floored(floor)))
+        [self.z.expectation(), self.esd.expectation()].map(|e| e.map(|e| e.floored(floor)))
     }
 
     /// Least scale of a residual, where a spread of less than `least` matters to nobody. Without that the raw scores of a
@@ -437,8 +441,8 @@ impl Track {
     }
 
     /// What each level expects of the next value, whatever matters.
-    fn levels(&self, at: Timestamp) -> Levels {
-        let (floor, [z, esd]) = (self.floor(0.0), self.expectations(at));
+    fn levels(&self) -> Levels {
+        let (floor, [z, esd]) = (self.floor(0.0), self.expectations());
         [
             (Part::ZShort, self.short.expectation(floor)),
             (Part::Z, z),
@@ -457,26 +461,20 @@ impl Track {
         [short, z, long, (Part::ZStep, step.and_then(|step| Some(expected?.distance(step)))), esd]
     }
 
-    fn learn(&mut self, at: Timestamp, value: f64, least: f64) {
+    fn learn(&mut self, value: f64, least: f64, keeps_edge: bool) {
+        let step = self.recent.back(STEP_BACK).map(|before| (value - before) / STEP_BACK as f64);
+        self.edge.push_back((value, step));
+        if self.edge.len() <= EDGE && keeps_edge && !self.z.is_young() {
+            return;
+        }
+        let Some((value, step)) = self.edge.pop_front() else { return };
         let (floor, step_floor) = (self.floor(least), self.step_floor(least));
-        if let Some(before) = self.recent.back(STEP_BACK) {
-            self.step.learn((value - before) / STEP_BACK as f64, step_floor);
+        if let Some(step) = step {
+            self.step.learn(step, step_floor);
         }
         self.short.learn(value, floor);
         self.long.learn(value, floor);
         self.z.learn(value);
-        self.esd.learn(at, value, floor);
-    }
-
-    fn adapt(&mut self, since: Timestamp, least: f64) {
-        let floor = self.floor(least);
-        self.short.clear();
-        self.long.clear();
-        for (_, value) in self.recent.since(since) {
-            self.short.learn(value, floor);
-            self.long.learn(value, floor);
-        }
-        self.z.adapt(self.recent.since(since).map(|(_, value)| value));
-        self.esd.adapt(self.recent.since(since), floor);
+        self.esd.learn(value);
     }
 }

@@ -7,8 +7,10 @@
 mod explaining;
 mod fitting;
 mod learned;
+mod learning;
 mod lesson;
 mod opinion;
+mod probation;
 mod readiness;
 mod settings;
 
@@ -20,17 +22,20 @@ pub use lesson::Lesson;
 use lesson::Rehearsal;
 pub use opinion::Work;
 use opinion::{CANONICAL, Knobs, confidence, narrowest, reach, strength};
+use probation::Probation;
+pub use probation::Standing;
 pub use settings::Settings;
 
 use super::budget::Budget;
 use super::drift::Drift;
+use super::expectation::Baseline;
 use super::gate::Gate;
-use super::guard::{Guard, Learning, Suspicion};
+use super::guard::Guard;
 use super::memory::Memory;
 use super::pace::{Cut, Pace};
 use super::part::Part;
 use super::verdict::{Assessment, Band, Detector, PerDetector};
-use super::vote::{self, CANONICAL_THRESHOLD, CANONICAL_WEIGHTS, Weights};
+use super::vote::{self, CANONICAL_THRESHOLD, Weights};
 use crate::series::Timestamp;
 
 /// A metric the panel judges.
@@ -57,8 +62,6 @@ pub struct Verdict {
     pub evidence: f64,
     /// Where the target is anomalous with every knob at its default: the metric that is meant then.
     pub flagged: Option<usize>,
-    /// Whether what is known comes of a training.
-    pub taught: bool,
 }
 
 /// What the panel says of one metric.
@@ -70,8 +73,8 @@ pub struct MetricVerdict {
     pub band: Option<Band>,
     /// Whether it is anomalous by itself with every knob at its default.
     pub flagged: bool,
-    /// Whether its value is not learned although it is not flagged: while little is known it might as well be.
-    pub doubtful: bool,
+    /// Whether what has been withheld of it stays where it is, so that it may prove to be the new normal.
+    pub is_level: bool,
 }
 
 impl Verdict {
@@ -79,44 +82,20 @@ impl Verdict {
     pub fn flags(&self, metric: usize) -> bool {
         self.metrics[metric].flagged || self.flagged == Some(metric)
     }
-
-    /// How a metric's value looks to whoever would learn it.
-    pub fn suspicion(&self, metric: usize, in_incident: bool) -> Suspicion {
-        if in_incident || self.flags(metric) {
-            Suspicion::Flagged
-        } else if self.metrics[metric].doubtful {
-            Suspicion::Doubtful { taught: self.taught }
-        } else {
-            Suspicion::None
-        }
-    }
 }
 
-/// One metric, and whether it may be learned from.
+/// One metric: what is expected of it, and whether it may be learned from.
 struct Watched {
     metric: Metric,
+    baseline: Baseline,
     guard: Guard,
     drift: Option<Drift>,
-    /// Checks in a row at which it was outside its band, whatever the vote said of it.
+    /// Checks in a row at which it was withheld and back within its band.
+    back: u32,
+    /// Checks in a row at which it was outside its band, on a side that matters, whatever the vote said of it.
     outside: u32,
 }
 
-impl Watched {
-    fn new(metric: Metric) -> Self {
-        Self { metric, guard: Guard::default(), drift: None, outside: 0 }
-    }
-
-    /// Whether `value` is outside `band`, on a side that matters and by more than is nobody's business.
-    fn is_outside(&self, value: f64, band: Band) -> bool {
-        !(band.lower..=band.upper).contains(&value) && self.metric.gate.passes(value, band.expected)
-    }
-}
-
-/// Scales from expected within which a metric is back where it was before a fault.
-const WITHIN: f64 = 3.0;
-/// Score from which on a value is doubtful while the calibration is young: it reads a fault as less unlikely than
-/// it is, and what was learned of one hides the rest.
-const DOUBT: f64 = 0.75 * CANONICAL_THRESHOLD;
 /// The slower pace is the mean of so much time.
 const SLOW: Duration = Duration::from_mins(5);
 
@@ -126,8 +105,6 @@ pub struct Panel {
     /// Metrics it began with: only these may form the vector, and only these are remembered for fits.
     width: usize,
     watched: Vec<Watched>,
-    /// Smallest spread that matters, one a metric.
-    least: Vec<f64>,
     memory: Memory,
     /// The values as they come and, where checks are frequent enough for it to differ, their trailing mean.
     paces: Vec<Pace>,
@@ -139,6 +116,7 @@ pub struct Panel {
     /// The one that was last taken from a store, and the newest row it has learned from.
     stored: Option<(String, Timestamp)>,
     rehearsal: Rehearsal,
+    trial: Probation,
     /// Exponentially weighted mean of the strength.
     course: f64,
 }
@@ -147,9 +125,9 @@ impl Panel {
     /// A panel that knows nothing about `metrics`.
     pub fn new(settings: Settings, metrics: Vec<Metric>) -> Self {
         let width = metrics.len();
+        let interval = settings.interval;
         Self {
-            least: metrics.iter().map(|metric| metric.gate.least_spread()).collect(),
-            watched: metrics.into_iter().map(Watched::new).collect(),
+            watched: metrics.into_iter().map(|metric| Watched::new(metric, interval)).collect(),
             width,
             memory: Memory::new(width, settings.remember),
             paces: paces(&settings, width),
@@ -159,6 +137,7 @@ impl Panel {
             version: None,
             stored: None,
             rehearsal: Rehearsal::default(),
+            trial: Probation::new(settings.open_after),
             course: 0.0,
             settings,
         }
@@ -171,23 +150,23 @@ impl Panel {
         if before.false_alerts_per_day != settings.false_alerts_per_day {
             self.budget.ask(settings.false_alerts_per_day);
         }
+        self.trial.resize(settings.open_after);
         for pace in &mut self.paces {
-            pace.recut(cut(settings, pace.cut.smoothing), &self.least);
+            pace.recut(cut(settings, pace.cut.smoothing));
         }
     }
 
     /// Takes up a further metric, at the end.
     pub fn add(&mut self, metric: Metric) {
-        self.least.push(metric.gate.least_spread());
-        self.watched.push(Watched::new(metric));
-        self.paces.iter_mut().for_each(Pace::add);
+        self.watched.push(Watched::new(metric, self.settings.interval));
+        self.paces.iter_mut().for_each(|pace| pace.add(&self.settings.priors));
     }
 
     /// Puts another metric in the place of one, of which everything is forgotten.
     pub fn replace(&mut self, at: usize, metric: Metric) {
-        self.least[at] = metric.gate.least_spread();
-        self.watched[at] = Watched::new(metric);
-        self.paces.iter_mut().for_each(|pace| pace.forget(at));
+        self.watched[at] = Watched::new(metric, self.settings.interval);
+        self.trial.forget(at);
+        self.paces.iter_mut().for_each(|pace| pace.forget(at, &self.settings.priors));
     }
 
     /// Takes a metric out of the vector, from the next fit on.
@@ -203,18 +182,11 @@ impl Panel {
         let mut verdict = self.vote(work, kappa, &self.knobs());
         let canonical = self.vote(work, kappa, &CANONICAL);
         let is_flagged = exceeds(canonical.target.as_ref(), CANONICAL_THRESHOLD);
-        let taught = self.paces[0].is_taught();
-        verdict.taught = taught;
-        let is_unusual = exceeds(canonical.target.as_ref(), DOUBT);
-        // A target's anomaly is its consensus metric's as well, and shows in others, if less than there.
-        let shows =
-            |at: usize| canonical.consensus == Some(at) || !taught && self.alone(at, work, kappa) > DOUBT;
         verdict.flagged = canonical.consensus.filter(|_| is_flagged);
-        for (at, (metric, canonical_metric)) in verdict.metrics.iter_mut().zip(&canonical.metrics).enumerate()
-        {
-            let own = canonical_metric.assessment.as_ref();
-            metric.flagged = exceeds(own, CANONICAL_THRESHOLD);
-            metric.doubtful = !self.is_known(at) && (exceeds(own, DOUBT) || is_unusual && shows(at));
+        let metrics = verdict.metrics.iter_mut().zip(&canonical.metrics).zip(&self.watched);
+        for ((metric, canonical_metric), watched) in metrics {
+            metric.flagged = exceeds(canonical_metric.assessment.as_ref(), CANONICAL_THRESHOLD);
+            metric.is_level = watched.baseline.is_level();
         }
         work.strength = strength(work);
         work.course = self.course + COURSE * (work.strength - self.course);
@@ -224,16 +196,48 @@ impl Panel {
 
     /// Raw scores, expectations and gates of a row.
     fn look(&self, at: Timestamp, values: &[Option<f64>], work: &mut Work) {
+        self.expect(at, values, work);
         work.looks.resize_with(self.paces.len(), Default::default);
         for (pace, look) in self.paces.iter().zip(&mut work.looks) {
-            pace.look(at, values, &self.least, self.width, look);
+            pace.look(&work.residuals, &work.least, self.width, look);
         }
         work.gated.clear();
-        let expected = |at: usize| narrowest(&work.looks[0].expectations[at], &self.settings.weights);
-        work.gated.extend(values.iter().zip(&self.watched).enumerate().map(|(at, (value, watched))| {
-            let passes = |(value, expected)| watched.metric.gate.passes(value, expected);
-            !value.zip(expected(at).map(|e| e.expected)).is_some_and(passes)
-        }));
+        for (at, (value, watched)) in values.iter().zip(&self.watched).enumerate() {
+            let expected = self.expected(work, at).map(|(expected, _)| expected);
+            let passes = value.zip(expected).is_some_and(|(value, e)| watched.metric.gate.passes(value, e));
+            work.gated.push(!passes);
+        }
+    }
+
+    /// What the baselines expect, and how far values are from that. A value on the side that matters to nobody is taken for
+    /// one that is just unusual there, so that no detector learns from it what would hide the other side.
+    fn expect(&self, at: Timestamp, values: &[Option<f64>], work: &mut Work) {
+        work.expected.clear();
+        work.residuals.clear();
+        work.least.clear();
+        for (metric, (watched, value)) in self.watched.iter().zip(values).enumerate() {
+            let expected = watched.baseline.at(at);
+            let gate = &watched.metric.gate;
+            let residual = |value: f64| {
+                let residual = expected.map_or(0.0, |expected| expected.residual(value));
+                let Some((low, high)) = self.paces[0].usual(metric) else { return residual };
+                match (gate.above, gate.below) {
+                    (true, false) => residual.max(low.min(high)),
+                    (false, true) => residual.min(high.max(low)),
+                    _ => residual,
+                }
+            };
+            work.expected.push(expected);
+            work.residuals.push(value.map(residual));
+            work.least.push(expected.map_or(0.0, |e| gate.least(e.value) / 3.0 / e.unit));
+        }
+    }
+
+    /// The value expected of a metric and its residual scale, in the metric's unit, by the surest detector.
+    fn expected(&self, work: &Work, metric: usize) -> Option<(f64, f64)> {
+        let expected = work.expected[metric]?;
+        let of_residual = narrowest(&work.looks[0].expectations[metric], &self.settings.weights)?;
+        Some((expected.value_of(of_residual.expected), of_residual.scale * expected.unit))
     }
 
     /// From raw scores to what each detector is surprised by.
@@ -276,20 +280,6 @@ impl Panel {
         Verdict { target, consensus, metrics, ..Verdict::default() }
     }
 
-    /// The canonical vote on a metric as if there were no other to be more surprised by.
-    fn alone(&self, metric: usize, work: &Work, kappa: f64) -> f64 {
-        let sure = |d: Detector| {
-            let surprise = work.surprises[d.index()].metrics[metric].filter(|_| self.is_ready(d))?;
-            Some(vote::confidence(surprise, kappa))
-        };
-        vote::score(&Detector::ALL.map(sure), &self.enabled_weights(&CANONICAL.weights)).unwrap_or(0.0)
-    }
-
-    /// Whether a metric's calibration is no longer young.
-    fn is_known(&self, metric: usize) -> bool {
-        self.paces[0].normal[Part::Z.index()].is_known(metric)
-    }
-
     /// The weights of detectors that are switched on.
     fn enabled_weights(&self, weights: &Weights) -> Weights {
         std::array::from_fn(|d| if self.settings.weights[d] > 0.0 { weights[d] } else { 0.0 })
@@ -307,101 +297,17 @@ impl Panel {
     }
 
     fn band(&self, work: &Work, metric: usize) -> Option<Band> {
-        let expectation = narrowest(&work.looks[0].expectations[metric], &self.settings.weights)?;
+        let (expected, scale) = self.expected(work, metric)?;
         let gate = &self.watched[metric].metric.gate;
-        let reach = (self.settings.zscore_threshold * expectation.scale).max(gate.min_deviation);
-        let expected = expectation.expected;
+        let reach = (self.settings.zscore_threshold * scale).max(gate.least(expected));
         Some(Band { expected, lower: expected - reach, upper: expected + reach })
-    }
-
-    /// Takes in the row that `work` and `verdict` are of. `in_incident` says which metrics have one; names those whose
-    /// level has proved to be the new normal.
-    pub fn learn(
-        &mut self,
-        at: Timestamp,
-        values: &[Option<f64>],
-        work: &mut Work,
-        verdict: &Verdict,
-        in_incident: &[bool],
-    ) -> Vec<usize> {
-        let (mut adapted, mut begun, mut settled) = (Vec::new(), Vec::new(), Vec::new());
-        work.learn.clear();
-        work.fault.clear();
-        work.away.clear();
-        for (metric, watched) in self.watched.iter_mut().enumerate() {
-            let seen = values[metric].zip(verdict.metrics[metric].band);
-            let is_outside = seen.is_some_and(|(value, band)| watched.is_outside(value, band));
-            watched.outside = if is_outside { watched.outside.saturating_add(1) } else { 0 };
-            if values[metric].is_none() {
-                work.learn.push(true);
-                work.fault.push(false);
-                work.away.push(false);
-                continue;
-            }
-            if let (Some(drift), Some(value)) = (&mut watched.drift, values[metric]) {
-                drift.take(value, self.settings.interval);
-            }
-            let suspicion = verdict.suspicion(metric, in_incident[metric]);
-            let was_fault = watched.guard.is_fault();
-            let learning = watched.guard.decide(at, suspicion, self.settings.adapt_after);
-            work.learn.push(learning == Learning::Learn);
-            work.fault.push(watched.guard.is_fault());
-            if watched.guard.is_fault() && !was_fault {
-                begun.push(metric);
-            }
-            let expected = narrowest(&work.looks[0].expectations[metric], &CANONICAL_WEIGHTS);
-            let is_within = expected.zip(values[metric]).is_some_and(|(e, v)| e.distance(v) <= WITHIN);
-            work.away.push(expected.is_some() && !is_within);
-            if let Some(checks) = watched.guard.settles(is_within) {
-                settled.push((metric, checks as usize));
-            }
-            if let Learning::Adapt { since } = learning {
-                adapted.push((metric, since));
-            }
-        }
-        if !begun.is_empty() {
-            self.paces.iter_mut().for_each(|pace| pace.take_back(&begun));
-        }
-        self.take_in(at, values, work);
-        self.absorb(at, values, work, in_incident);
-        for (metric, checks) in settled {
-            self.paces.iter_mut().for_each(|pace| pace.settle(metric, checks));
-        }
-        for (metric, since) in &adapted {
-            self.paces.iter_mut().for_each(|pace| pace.adapt(*metric, *since, self.least[*metric]));
-            self.due.isolation = self.memory.rows() + FIRST_FIT;
-        }
-        adapted.into_iter().map(|(metric, _)| metric).collect()
-    }
-
-    fn take_in(&mut self, at: Timestamp, values: &[Option<f64>], work: &Work) {
-        for (pace, look) in self.paces.iter_mut().zip(&work.looks) {
-            pace.learn(at, values, &self.least, look, (&work.learn, &work.fault, &work.away));
-        }
-    }
-
-    fn absorb(&mut self, at: Timestamp, values: &[Option<f64>], work: &mut Work, in_incident: &[bool]) {
-        for (pace, look) in self.paces.iter_mut().zip(&mut work.looks) {
-            pace.absorb(look, &work.learn);
-        }
-        let known = &values[..self.width];
-        let learned = known.iter().zip(&work.learn).map(|(value, learn)| value.filter(|_| *learn));
-        self.memory.learn_values(at, learned);
-        if known.iter().all(Option::is_none) {
-            self.budget.pass_over();
-            return;
-        }
-        self.course = work.course;
-        self.budget.absorb(reach(work), in_incident.contains(&true));
-        if work.learn.iter().all(|learn| *learn) {
-            self.memory.learn_row(at, known);
-        }
     }
 
     /// What was before a gap in time is no shape to compare with.
     pub fn gap(&mut self) {
         self.paces.iter_mut().for_each(Pace::gap);
         self.budget.pass_over();
+        self.trial.gap();
     }
 
     /// Time went on for so long without anybody looking.
@@ -443,7 +349,7 @@ fn paces(settings: &Settings, width: usize) -> Vec<Pace> {
     let smoothing = (SLOW.as_secs_f64() / settings.interval.as_secs_f64().max(1e-3)).round() as usize;
     let quick = Part::ALL.map(|part| part.weights().0);
     let slow = Part::ALL.map(|part| part.weights().1);
-    let pace = |smoothing, weights| Pace::new(cut(settings, smoothing), weights, width);
+    let pace = |smoothing, weights| Pace::new(cut(settings, smoothing), weights, width, &settings.priors);
     if smoothing > 1 {
         vec![pace(1, quick), pace(smoothing, slow)]
     } else {
@@ -472,6 +378,31 @@ fn cut(settings: &Settings, smoothing: usize) -> Cut {
 /// not.
 const COURSE: f64 = 0.3;
 const OF_COURSE: f64 = 0.2;
+
+impl Watched {
+    fn new(metric: Metric, interval: Duration) -> Self {
+        Self {
+            metric,
+            baseline: Baseline::new(interval),
+            guard: Guard::default(),
+            drift: None,
+            back: 0,
+            outside: 0,
+        }
+    }
+
+    fn is_outside(&self, value: f64, band: Option<Band>) -> bool {
+        let is_out = |band: Band| {
+            !(band.lower..=band.upper).contains(&value) && self.metric.gate.passes(value, band.expected)
+        };
+        band.is_some_and(is_out)
+    }
+
+    /// Smallest spread of a residual that matters, by the level there is now.
+    fn least_spread(&self) -> f64 {
+        self.baseline.level().map_or(0.0, |(level, unit)| self.metric.gate.least(level) / 3.0 / unit)
+    }
+}
 
 fn exceeds(assessment: Option<&Assessment>, threshold: f64) -> bool {
     assessment.is_some_and(|assessment| assessment.score > threshold)

@@ -2,10 +2,13 @@
 //!
 //! A detector's surprise is the weighted mean of its parts'. Each part is calibrated by itself.
 
+use serde::{Deserialize, Serialize};
+
 use super::verdict::Detector;
 
 /// One way of looking at a target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Part {
     /// Isolation forest and hyperspheres.
     Isolation,
@@ -53,11 +56,6 @@ impl Part {
             Self::ZShort | Self::Z | Self::ZLong | Self::ZStep => Detector::Zscore,
             Self::Esd => Detector::SeasonalEsd,
         }
-    }
-
-    /// Whether it looks at all metrics at once.
-    pub(super) const fn is_of_all(self) -> bool {
-        matches!(self, Self::Windows | Self::Lstm)
     }
 
     /// For people who ask why.

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use super::robust;
 use super::shape::{Recent, Shape};
-use super::stray::Stray;
 use crate::series::Timestamp;
 use crate::window::Frozen;
 
@@ -23,8 +22,6 @@ pub struct Past {
     least: Vec<f64>,
     /// Milliseconds between rows at most, beyond which what follows is not the course of what went before.
     longest_step: i64,
-    /// Values in a row that are not looked back on if only they are far out.
-    alone: usize,
 }
 
 /// Where a metric's values lie, and how far they stray; the floors keep constant and nearly constant ones harmless.
@@ -75,7 +72,7 @@ impl Scale {
 impl Past {
     /// Rows of `values` at `times`; more than `longest_step` milliseconds between two is a gap.
     pub fn new(times: Vec<i64>, values: Vec<Option<f64>>, in_vector: Vec<bool>, longest_step: i64) -> Self {
-        Self { width: in_vector.len(), times, values, in_vector, least: Vec::new(), longest_step, alone: 0 }
+        Self { width: in_vector.len(), times, values, in_vector, least: Vec::new(), longest_step }
     }
 
     /// Copies the newest `most` rows of a frozen table, so that the engine may go on writing it.
@@ -88,17 +85,25 @@ impl Past {
         Self::new(table.times()[first..].to_vec(), values, in_vector, longest_step)
     }
 
+    /// The same without rows of any of these times, both ends included.
+    #[must_use]
+    pub fn without(mut self, times: &[(Timestamp, Timestamp)]) -> Self {
+        let is_out = |at: i64| times.iter().any(|(from, to)| from.millis() <= at && at <= to.millis());
+        if self.times.iter().any(|at| is_out(*at)) {
+            let width = self.width;
+            let kept: Vec<usize> = (0..self.times.len()).filter(|row| !is_out(self.times[*row])).collect();
+            self.values =
+                kept.iter().flat_map(|row| self.values[row * width..][..width].iter().copied()).collect();
+            self.times = kept.iter().map(|row| self.times[*row]).collect();
+        }
+        self
+    }
+
     /// The same of metrics whose spread is no smaller than `least`, one a metric: of one that hardly moves a model would
     /// learn the little it does, and hold whatever is further out for equally unusual.
     #[must_use]
     pub fn with_least(self, least: Vec<f64>) -> Self {
         Self { least, ..self }
-    }
-
-    /// The same, where `alone` values in a row may stand alone.
-    #[must_use]
-    pub fn with_alone(self, alone: usize) -> Self {
-        Self { alone, ..self }
     }
 
     /// Number of rows.
@@ -190,28 +195,10 @@ impl Past {
             }
             let value = self.value(row, metric)?;
             let shape = recent.shape_with(value);
-            recent.push(self.at(row), value, self.alone);
+            recent.push(self.at(row), value);
             shape
         };
         (0..self.len()).map(shape).collect()
-    }
-
-    /// One metric as it is looked back on: without values that stand alone.
-    pub fn course(&self, metric: usize) -> Vec<Option<f64>> {
-        let mut recent = Recent::default();
-        let mut course: Vec<Option<f64>> = Vec::with_capacity(self.len());
-        for row in 0..self.len() {
-            if self.is_gap(row) {
-                recent.clear();
-            }
-            let value = self.value(row, metric);
-            if let Some(value) = value {
-                let alone = recent.push(self.at(row), value, self.alone);
-                alone.replace(course.iter_mut().rev().flatten());
-            }
-            course.push(value);
-        }
-        course
     }
 
     /// The course of each metric in its scale, cut at ±`clip`, row by row; a missing value is that of the row before.
@@ -220,8 +207,8 @@ impl Past {
         for (at, (metric, scale)) in metrics.iter().enumerate() {
             let mut last = 0.0;
             let cells = rows.iter_mut().skip(at).step_by(metrics.len());
-            for (cell, value) in cells.zip(self.course(*metric)) {
-                last = value.map_or(last, |value| scale.clipped(value, clip));
+            for (row, cell) in cells.enumerate() {
+                last = self.value(row, *metric).map_or(last, |value| scale.clipped(value, clip));
                 *cell = last;
             }
         }
@@ -239,7 +226,7 @@ impl Past {
                     mean.clear();
                 }
                 let at = row * self.width + metric;
-                values[at] = self.values[at].map(|value| mean.push(value, self.alone));
+                values[at] = self.values[at].map(|value| mean.push(value));
             }
         }
         let (in_vector, least) = (self.in_vector.clone(), self.least.clone());
@@ -252,34 +239,46 @@ impl Past {
 pub struct Trailing {
     room: usize,
     values: VecDeque<f64>,
-    stray: Stray,
 }
 
 impl Trailing {
     /// Of `room` values.
     pub fn new(room: usize) -> Self {
-        Self { room: room.max(1), values: VecDeque::new(), stray: Stray::default() }
+        Self { room: room.max(1), values: VecDeque::new() }
     }
 
     /// The mean if `value` came next. Summed anew each time: a running sum would carry the rounding of an outlier
     /// through everything after it.
     pub fn with(&self, value: f64) -> f64 {
         let kept = self.values.len().min(self.room - 1);
-        let alone = self.stray.alone_before(value);
-        let newest = self.values.iter().skip(self.values.len() - kept).enumerate();
-        let sum: f64 = newest.map(|(at, value)| alone.of(kept - 1 - at, *value)).sum();
+        let sum: f64 = self.values.iter().skip(self.values.len() - kept).sum();
         (sum + value) / (kept + 1) as f64
     }
 
-    /// Takes in a value, where `most` in a row may stand alone, and says the mean.
-    pub fn push(&mut self, value: f64, most: usize) -> f64 {
+    /// Takes in a value and says the mean.
+    pub fn push(&mut self, value: f64) -> f64 {
         let mean = self.with(value);
-        self.stray.take(value, most, self.values.iter().rev().copied()).replace(self.values.iter_mut().rev());
         if self.values.len() == self.room {
             self.values.pop_front();
         }
         self.values.push_back(value);
         mean
+    }
+
+    /// Values it is of at most.
+    pub fn room(&self) -> usize {
+        self.room
+    }
+
+    /// Has the values before the newest be these.
+    pub fn restore(&mut self, values: &[f64]) {
+        let before = self.values.iter_mut().rev().skip(1);
+        before.zip(values.iter().rev()).for_each(|(to, value)| *to = *value);
+    }
+
+    /// Has every value be another, by `map`.
+    pub fn map(&mut self, map: impl Fn(f64) -> f64) {
+        self.values.iter_mut().for_each(|value| *value = map(*value));
     }
 
     /// Takes all but the newest `keep` values for `usual` ones.
@@ -291,7 +290,6 @@ impl Trailing {
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.values.clear();
-        self.stray = Stray::default();
     }
 }
 
@@ -321,7 +319,7 @@ mod tests {
     #[test]
     fn a_mean_that_settles_is_of_the_newest_values_and_usual_ones() {
         let mut mean = Trailing::new(4);
-        [50.0, 60.0, 1.0, 2.0].into_iter().for_each(|value| _ = mean.push(value, 0));
+        [50.0, 60.0, 1.0, 2.0].into_iter().for_each(|value| _ = mean.push(value));
         mean.settle(3.0, 2);
         assert_eq!(mean.with(6.0), (3.0 + 1.0 + 2.0 + 6.0) / 4.0);
         mean.settle(0.0, 9);

@@ -86,6 +86,16 @@ impl SortedWindow {
         self.sorted.insert(at, value);
     }
 
+    /// Holds `capacity` values from here on, the newest of those it has.
+    pub fn resize(&mut self, capacity: usize) {
+        if self.capacity == capacity.max(1) {
+            return;
+        }
+        let arrived = std::mem::take(&mut self.arrived);
+        *self = Self::new(capacity);
+        arrived.iter().skip(arrived.len().saturating_sub(self.capacity)).for_each(|value| self.push(*value));
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.arrived.clear();

@@ -5,7 +5,7 @@
 //! fewer of the second.
 
 use super::model_set::ModelSet;
-use super::panel::{Lesson, Metric, Panel, Settings, Work};
+use super::panel::{Lesson, Metric, Panel, Settings, Standing, Work};
 use super::past::{Past, Scale};
 use crate::series::Timestamp;
 
@@ -113,7 +113,7 @@ impl Retraining {
         let mut work = Work::default();
         for row in 0..rehearsed {
             if row == studied {
-                for task in panel.courses() {
+                for task in panel.courses(&mut work) {
                     let model = task.run(pause);
                     panel.install(model);
                 }
@@ -170,6 +170,7 @@ impl Retraining {
                 pause();
             }
         }
+        drop(panel.courses(&mut work));
         panel.adopt(set, "").ok()?;
         let mut begins = Vec::new();
         let (mut over, mut values) = (0, Vec::new());
@@ -184,9 +185,9 @@ impl Retraining {
             if over == self.settings.open_after {
                 begins.push(row - from);
             }
-            let in_incident: Vec<bool> =
-                (0..values.len()).map(|metric| verdict.flagged == Some(metric)).collect();
-            panel.learn(at, &values, &mut work, &verdict, &in_incident);
+            let active: Vec<bool> = (0..values.len()).map(|metric| verdict.flagged == Some(metric)).collect();
+            let firing = active.iter().map(|active| *active && over >= self.settings.open_after).collect();
+            panel.learn(at, &values, &mut work, &verdict, &Standing { active, firing });
             if row % SLICE == 0 {
                 pause();
             }
@@ -245,7 +246,7 @@ mod tests {
         let mut work = Work::default();
         for row in 0..past.len() {
             if row == 2000 {
-                panel.courses().into_iter().for_each(|task| {
+                panel.courses(&mut work).into_iter().for_each(|task| {
                     panel.install(task.run(&mut || ()));
                 });
             }

@@ -4,21 +4,19 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::stray::Stray;
 use crate::series::Timestamp;
 
 /// Values a shape looks back on.
 pub(super) const BACK: usize = 12;
 /// Values before which there is no shape.
 const FEWEST: usize = 4;
-/// Values remembered, flagged ones included: what a metric adapts to when its level proves to be the new normal.
-const MEMORY: usize = 240;
+/// Values remembered, flagged ones included.
+const MEMORY: usize = BACK;
 
-/// The last values of one metric, flagged or not, but for those that stood alone.
+/// The last values of one metric, flagged or not.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Recent {
     values: VecDeque<(Timestamp, f64)>,
-    stray: Stray,
 }
 
 /// Number of features of one metric.
@@ -28,31 +26,28 @@ pub const FEATURES: usize = 5;
 pub type Shape = [f64; FEATURES];
 
 impl Recent {
-    /// Takes in a value, where `most` in a row may stand alone, and says which of those before it did.
-    pub(super) fn push(&mut self, at: Timestamp, value: f64, most: usize) -> Stray {
-        let alone = self.stray.take(value, most, self.values.iter().rev().map(|(_, value)| *value));
-        alone.replace(self.values.iter_mut().rev().map(|(_, value)| value));
+    /// Takes in a value.
+    pub(super) fn push(&mut self, at: Timestamp, value: f64) {
         if self.values.len() == MEMORY {
             self.values.pop_front();
         }
         self.values.push_back((at, value));
-        alone
     }
 
-    /// Which of the newest values stand alone if `value` comes next.
-    pub(super) fn alone_before(&self, value: f64) -> Stray {
-        self.stray.alone_before(value)
+    /// Has the values before the newest be these.
+    pub(super) fn restore(&mut self, values: &[f64]) {
+        let before = self.values.iter_mut().rev().skip(1);
+        before.zip(values.iter().rev()).for_each(|((_, to), value)| *to = *value);
+    }
+
+    /// Has every value be another, by `map`.
+    pub(super) fn map(&mut self, map: impl Fn(f64) -> f64) {
+        self.values.iter_mut().for_each(|(_, value)| *value = map(*value));
     }
 
     /// Forgets what was before a gap: a step across it is not a shape.
     pub fn clear(&mut self) {
         self.values.clear();
-        self.stray = Stray::default();
-    }
-
-    /// Values not older than `since`, oldest first.
-    pub fn since(&self, since: Timestamp) -> impl Iterator<Item = (Timestamp, f64)> + '_ {
-        self.values.iter().copied().filter(move |(at, _)| *at >= since)
     }
 
     /// The value `n` values ago, the newest being one ago.
@@ -66,10 +61,9 @@ impl Recent {
         if self.values.len() < FEWEST {
             return None;
         }
-        let (mut last, alone) = (value, self.alone_before(value));
-        let (mut sum, mut squares, mut n) = (0.0, 0.0, 0.0);
-        for (nth, (_, v)) in self.values.iter().rev().take(BACK).enumerate() {
-            let v = alone.of(nth, *v);
+        let (mut last, mut sum, mut squares, mut n) = (value, 0.0, 0.0, 0.0);
+        for (_, v) in self.values.iter().rev().take(BACK) {
+            let v = *v;
             // Relative to the new value, so that the spread of large, steady values does not drown in rounding.
             let difference = v - value;
             sum += difference;
@@ -92,7 +86,7 @@ mod tests {
     fn recent(values: &[f64]) -> Recent {
         let mut recent = Recent::default();
         for (at, value) in values.iter().enumerate() {
-            recent.push(Timestamp::from_millis(at as i64), *value, 0);
+            recent.push(Timestamp::from_millis(at as i64), *value);
         }
         recent
     }

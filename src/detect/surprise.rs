@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::calibrate::{Calibration, Course};
+use super::calibrate::Calibration;
+use super::priors::PartPrior;
 
 /// Metrics that make the target's surprise.
 const TOP: usize = 3;
@@ -18,11 +19,8 @@ const TOP: usize = 3;
 const ENOUGH: usize = 1024;
 const NARROW: usize = 10;
 
-/// Scores before those of a fault that are its edge: it grows from check to check where signals are means of some time.
-const EDGE: usize = 2;
-
 /// Raw scores of one detector for one row; higher is more unusual.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Raw {
     /// One a metric; `None` without a value or without a model.
     pub metrics: Vec<Option<f64>>,
@@ -33,6 +31,13 @@ pub struct Raw {
 }
 
 impl Raw {
+    /// Becomes the same as `other`, in its own buffers.
+    pub fn copy(&mut self, other: &Self) {
+        self.metrics.clone_from(&other.metrics);
+        self.shares.clone_from(&other.shares);
+        self.vector = other.vector;
+    }
+
     /// Says nothing about `width` metrics; the buffers stay.
     pub fn clear(&mut self, width: usize) {
         self.metrics.clear();
@@ -49,8 +54,6 @@ pub struct Surprise {
     pub metrics: Vec<Option<f64>>,
     /// Of the target.
     pub target: Option<f64>,
-    /// Of the target by what a training knew; the same where there was none.
-    pub as_trained: Option<f64>,
 }
 
 /// What normal rows score with one detector.
@@ -66,24 +69,32 @@ pub struct Normal {
 }
 
 impl Normal {
-    /// Nothing known about `width` metrics, scored each `interval`.
-    pub fn new(width: usize, interval: Duration) -> Self {
+    /// Of `width` metrics, scored each `interval`, of which no more is known than `prior`.
+    pub fn new(width: usize, interval: Duration, prior: &PartPrior) -> Self {
         Self {
             interval,
-            metrics: vec![Calibration::new(interval); width],
-            together: Calibration::new(interval),
-            vector: Calibration::new(interval),
+            metrics: vec![Calibration::new(interval, prior.metric.clone()); width],
+            together: Calibration::new(interval, prior.together.clone()),
+            vector: Calibration::new(interval, prior.vector.clone()),
             told: Vec::with_capacity(width),
         }
     }
 
+    /// Leans on `prior` from here on.
+    pub fn lean_on(&mut self, prior: &PartPrior) {
+        self.metrics.iter_mut().for_each(|metric| metric.lean_on(prior.metric.clone()));
+        self.together.lean_on(prior.together.clone());
+        self.vector.lean_on(prior.vector.clone());
+    }
+
     /// Takes over what `learned` knows; of metrics that it does not know, nothing changes.
-    pub fn adopt(&mut self, learned: &Self) {
+    pub fn adopt(&mut self, learned: &Self, prior: &PartPrior) {
         for (own, learned) in self.metrics.iter_mut().zip(&learned.metrics) {
             own.clone_from(learned);
         }
         self.together.clone_from(&learned.together);
         self.vector.clone_from(&learned.vector);
+        self.lean_on(prior);
     }
 
     /// Takes over what `before` knows of the metrics that `stays` names, each with its place there and here.
@@ -93,60 +104,34 @@ impl Normal {
         }
     }
 
-    fn courses(&self) -> Vec<Course> {
-        self.metrics.iter().chain([&self.together, &self.vector]).map(Calibration::course).collect()
-    }
-
-    fn calibrations_mut(&mut self) -> impl Iterator<Item = &mut Calibration> {
-        self.metrics.iter_mut().chain([&mut self.together, &mut self.vector])
-    }
-
     /// Takes up a further metric, at the end.
-    pub fn add(&mut self) {
-        self.metrics.push(Calibration::new(self.interval));
+    pub fn add(&mut self, prior: &PartPrior) {
+        self.metrics.push(Calibration::new(self.interval, prior.metric.clone()));
     }
 
     /// Forgets what was known about a metric.
-    pub fn forget(&mut self, metric: usize) {
-        self.metrics[metric] = Calibration::new(self.interval);
+    pub fn forget(&mut self, metric: usize, prior: &PartPrior) {
+        self.metrics[metric] = Calibration::new(self.interval, prior.metric.clone());
     }
 
     /// How surprising `raw` is; metrics that `gated` holds back surprise by 0.
     pub fn surprise(&self, raw: &Raw, gated: &[bool], surprise: &mut Surprise) {
         let open: f64 =
             raw.shares.iter().zip(gated).filter(|(_, gated)| !**gated).map(|(share, _)| share).sum();
-        self.tell(raw, gated, Calibration::surprise_as_trained, &mut surprise.metrics);
-        let vector = raw.vector.and_then(|v| self.vector.surprise_as_trained(v)).map(|v| v * open);
-        surprise.as_trained =
-            both(self.together(&surprise.metrics, Calibration::surprise_as_trained), vector);
-        self.tell(raw, gated, Calibration::surprise, &mut surprise.metrics);
+        let metric = |(at, score): (usize, &Option<f64>)| {
+            let told = self.metrics[at].surprise((*score)?)?;
+            Some(if gated[at] { 0.0 } else { told })
+        };
+        surprise.metrics.clear();
+        surprise.metrics.extend(raw.metrics.iter().enumerate().map(metric));
         let vector = raw.vector.and_then(|v| self.vector.surprise(v)).map(|v| v * open);
-        surprise.target = both(self.together(&surprise.metrics, Calibration::surprise), vector);
+        surprise.target = both(self.together(&surprise.metrics), vector);
         if let Some(vector) = vector {
             attribute(vector, &raw.shares, gated, &mut surprise.metrics);
         }
     }
 
-    fn tell(
-        &self,
-        raw: &Raw,
-        gated: &[bool],
-        by: impl Fn(&Calibration, f64) -> Option<f64>,
-        metrics: &mut Vec<Option<f64>>,
-    ) {
-        let metric = |(at, score): (usize, &Option<f64>)| {
-            let told = by(&self.metrics[at], (*score)?)?;
-            Some(if gated[at] { 0.0 } else { told })
-        };
-        metrics.clear();
-        metrics.extend(raw.metrics.iter().enumerate().map(metric));
-    }
-
-    fn together(
-        &self,
-        metrics: &[Option<f64>],
-        by: impl Fn(&Calibration, f64) -> Option<f64>,
-    ) -> Option<f64> {
+    fn together(&self, metrics: &[Option<f64>]) -> Option<f64> {
         let (mean, width) = top_mean(metrics)?;
         if width == 1 {
             return Some(mean);
@@ -155,7 +140,7 @@ impl Normal {
         // one metric from being diluted by the calm of the rest.
         let largest = metrics.iter().flatten().fold(0.0_f64, |a, b| a.max(*b));
         let alone = (largest - (width as f64).log10()).max(0.0);
-        let Some(together) = by(&self.together, mean) else { return Some(alone) };
+        let Some(together) = self.together.surprise(mean) else { return Some(alone) };
         if width > NARROW && self.together.len() >= ENOUGH {
             return Some(together);
         }
@@ -163,27 +148,17 @@ impl Normal {
         Some(together.max(alone - 2.0_f64.log10()))
     }
 
-    /// Takes in the raw scores of a row; of a metric only where `learn` says so, of the target only if all do. Scores that
-    /// are not `clear` of a fault before are left out while a calibration is young.
-    pub fn absorb(&mut self, raw: &Raw, learn: &[bool], clear: &[bool]) {
-        let follow = |calibration: &mut Calibration, score, learn: bool, clear: bool| {
-            calibration.follow(score, !learn || !clear && calibration.is_young());
-        };
-        for (at, (score, calibration)) in raw.metrics.iter().zip(&mut self.metrics).enumerate() {
-            if let Some(score) = score {
-                follow(calibration, *score, learn[at], clear[at]);
+    /// Takes in the raw scores of a row; of a metric only where it is longer than `look_back` checks since its last incident,
+    /// of which `calm` says how many, of the target only where that holds of all.
+    pub fn absorb(&mut self, raw: &Raw, calm: &[usize], look_back: usize) {
+        for ((score, calibration), calm) in raw.metrics.iter().zip(&mut self.metrics).zip(calm) {
+            if let Some(score) = score.filter(|_| *calm > look_back) {
+                calibration.absorb(score);
             }
         }
-        let all = |each: &[bool]| each.iter().all(|holds| *holds);
-        let (learn, clear) = (all(learn), all(clear));
-        self.absorb_target(raw, |calibration, score| follow(calibration, score, learn, clear));
-    }
-
-    /// Faults of `metrics` have begun: the newest scores were their edge.
-    pub fn take_back(&mut self, metrics: &[usize]) {
-        metrics.iter().for_each(|metric| self.metrics[*metric].take_back(EDGE));
-        self.together.take_back(EDGE);
-        self.vector.take_back(EDGE);
+        if calm.iter().all(|calm| *calm > look_back) {
+            self.absorb_target(raw, Calibration::absorb);
+        }
     }
 
     /// Takes in many rows, all normal. Metrics come first, so that the target is calibrated on what they say in the end.
@@ -193,20 +168,15 @@ impl Normal {
                 score.iter().for_each(|score| calibration.absorb(*score));
             }
         }
-        self.metrics.iter_mut().for_each(Calibration::settle);
+        self.metrics.iter_mut().for_each(Calibration::refit);
         rows.for_each(|raw| self.absorb_target(raw, Calibration::absorb));
-        self.together.settle();
-        self.vector.settle();
+        self.together.refit();
+        self.vector.refit();
     }
 
     /// The raw score that half of a metric's normal values exceed.
     pub fn median(&self, metric: usize) -> Option<f64> {
         self.metrics.get(metric)?.median()
-    }
-
-    /// Whether what is known of a metric is no longer young, see [`Calibration::is_young`].
-    pub fn is_known(&self, metric: usize) -> bool {
-        !self.metrics[metric].is_young()
     }
 
     fn absorb_target(&mut self, raw: &Raw, take: impl Fn(&mut Calibration, f64)) {
@@ -221,9 +191,9 @@ impl Normal {
         }
     }
 
-    /// Whether what is known comes of a training.
-    pub fn is_taught(&self) -> bool {
-        self.metrics.iter().any(Calibration::is_taught)
+    /// Every calibration: one a metric, then those of the target.
+    pub fn calibrations(&self) -> (&[Calibration], &Calibration, &Calibration) {
+        (&self.metrics, &self.together, &self.vector)
     }
 
     /// Scores known of the target.
@@ -234,36 +204,6 @@ impl Normal {
     /// Whether any metric can be told to be surprising.
     pub fn is_ready(&self) -> bool {
         self.metrics.iter().any(|calibration| calibration.surprise(0.0).is_some())
-    }
-}
-
-/// Reads and writes what is normal so that it goes on exactly where it was; by itself it comes back as from a training.
-pub(super) mod exactly {
-    use serde::de::{Deserialize, Deserializer, Error};
-    use serde::ser::{Serialize, Serializer};
-
-    use super::Normal;
-    use crate::detect::calibrate::Course;
-
-    pub(in crate::detect) fn serialize<S: Serializer, const N: usize>(
-        normal: &[Normal; N],
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        let courses: Vec<Vec<Course>> = normal.iter().map(Normal::courses).collect();
-        (normal.as_slice(), courses).serialize(serializer)
-    }
-
-    pub(in crate::detect) fn deserialize<'de, D: Deserializer<'de>, const N: usize>(
-        deserializer: D,
-    ) -> Result<[Normal; N], D::Error> {
-        let (mut normal, courses) = <(Vec<Normal>, Vec<Vec<Course>>)>::deserialize(deserializer)?;
-        for (normal, courses) in normal.iter_mut().zip(courses) {
-            normal
-                .calibrations_mut()
-                .zip(courses)
-                .for_each(|(calibration, course)| calibration.go_on(course));
-        }
-        normal.try_into().map_err(|_| Error::custom("another number of parts"))
     }
 }
 
@@ -313,11 +253,11 @@ mod tests {
 
     fn normal(width: usize, rows: usize) -> Normal {
         let mut random = rand_pcg::Pcg64Mcg::new(3);
-        let mut normal = Normal::new(width, Duration::from_secs(10));
+        let mut normal = Normal::new(width, Duration::from_secs(10), &PartPrior::default());
         for _ in 0..rows {
             let scores: Vec<f64> =
                 (0..width).map(|_| f64::from(random.next_u32()) / f64::from(u32::MAX)).collect();
-            normal.absorb(&raw(&scores), &vec![true; width], &vec![true; width]);
+            normal.absorb(&raw(&scores), &vec![1; width], 0);
         }
         normal
     }
@@ -349,7 +289,7 @@ mod tests {
     #[test]
     fn before_the_second_fit_the_target_is_never_surer_than_its_surest_metric() {
         let mut normal = normal(4, 16);
-        normal.together = Calibration::new(Duration::from_secs(10));
+        normal.together = Calibration::new(Duration::from_secs(10), None);
         let told = surprise(&normal, &raw(&[9.0, 0.1, 0.1, 0.1]), &[false; 4]);
         assert!(told.target < told.metrics[0]);
         assert!(told.target > Some(1.0));
@@ -363,7 +303,11 @@ mod tests {
 
     #[test]
     fn nothing_is_told_before_anything_is_known() {
-        let told = surprise(&Normal::new(2, Duration::from_secs(10)), &raw(&[1.0, 1.0]), &[false; 2]);
+        let told = surprise(
+            &Normal::new(2, Duration::from_secs(10), &PartPrior::default()),
+            &raw(&[1.0, 1.0]),
+            &[false; 2],
+        );
         assert_eq!((told.metrics, told.target), (vec![None, None], None));
     }
 
@@ -371,7 +315,7 @@ mod tests {
     fn rows_that_were_flagged_in_part_teach_only_the_rest() {
         let mut normal = normal(2, 100);
         let before = normal.clone();
-        (0..50).for_each(|_| normal.absorb(&raw(&[99.0, 0.5]), &[false, true], &[true; 2]));
+        (0..50).for_each(|_| normal.absorb(&raw(&[99.0, 0.5]), &[0, 1], 0));
         assert_eq!(normal.metrics[0].surprise(3.0), before.metrics[0].surprise(3.0));
         assert_eq!(normal.together.len(), before.together.len());
         assert_eq!(normal.metrics[1].len(), before.metrics[1].len() + 50);

@@ -49,6 +49,26 @@ impl Trend {
         (self.seen > 0).then_some(self.level)
     }
 
+    /// Standard deviation of normal values around the level; `None` before ten values.
+    pub fn deviation(&self) -> Option<f64> {
+        (self.seen >= FEWEST).then_some(TO_SIGMA * self.deviation)
+    }
+
+    /// Goes on from `level`, around which values have that standard deviation.
+    pub fn begin_at(&mut self, level: f64, deviation: f64) {
+        (self.level, self.deviation) = (level, deviation / TO_SIGMA);
+    }
+
+    /// Goes on with values that stray so many times as much.
+    pub fn rescale(&mut self, times: f64) {
+        self.deviation *= times;
+    }
+
+    /// Follows over about `span` values from here on.
+    pub fn respan(&mut self, span: f64) {
+        self.share = 2.0 / (span + 1.0);
+    }
+
     /// Goes on from another level.
     pub fn move_to(&mut self, level: f64) {
         self.level = level;

@@ -75,15 +75,19 @@ impl Rolling {
         }
     }
 
-    /// Starts over from `values`: the level that proved to be the new normal.
-    pub fn adapt(&mut self, values: impl Iterator<Item = f64>) {
-        self.window.clear();
-        values.for_each(|value| self.learn(value));
+    /// Goes on with a window of `window` values, of which the newest are those held.
+    pub fn resize(&mut self, window: usize) {
+        self.window.resize(window.max(FEWEST));
     }
 
     /// Values held.
     pub fn len(&self) -> usize {
         self.window.sorted().len()
+    }
+
+    /// Whether the metric cannot be judged yet.
+    pub fn is_young(&self) -> bool {
+        self.len() < 2 * FEWEST
     }
 
     /// Whether no value is held.
@@ -123,12 +127,5 @@ mod tests {
         let expectation = filled(std::iter::repeat_n(50.0, 100)).expectation().unwrap();
         assert_eq!(expectation, Expectation { expected: 50.0, scale: 0.05 });
         assert!(filled(std::iter::repeat_n(0.0, 100)).expectation().unwrap().scale > 0.0);
-    }
-
-    #[test]
-    fn adapting_forgets_the_old_level_at_once() {
-        let mut rolling = filled((0..100).map(|i| f64::from(i % 5)));
-        rolling.adapt((0..60).map(|i| 500.0 + f64::from(i % 5)));
-        assert_eq!(rolling.expectation().unwrap().expected, 502.0);
     }
 }

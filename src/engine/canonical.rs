@@ -47,6 +47,11 @@ impl Canonical {
         self.machines.get(metric).is_some_and(Machine::is_active)
     }
 
+    /// Whether a metric's incident fires.
+    pub(super) fn is_firing(&self, metric: usize) -> bool {
+        self.machines.get(metric).is_some_and(|machine| machine.firing().is_some())
+    }
+
     /// Time went on without anybody looking, see [`Machine::gap`].
     pub(super) fn gap(&mut self, at: Timestamp) {
         self.machines.iter_mut().for_each(|machine| machine.gap(at));

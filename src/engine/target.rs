@@ -19,7 +19,7 @@ use super::shed::Shed;
 use super::{Change, Fit, Health, Judgement, Setup, TargetSetup, Teaching};
 use crate::detect::fits::{GAP, Model, Task};
 use crate::detect::model_set::ModelSet;
-use crate::detect::panel::{Metric, Panel, Verdict, Work};
+use crate::detect::panel::{Metric, Panel, Standing, Verdict, Work};
 use crate::detect::verdict::Detector;
 use crate::incident::machine::{Check, Machine, Reading, Transition};
 use crate::incident::{Incident, Reason};
@@ -71,6 +71,7 @@ pub(super) struct Target {
     /// Slot whose incident stands for the target's anomaly.
     lead: Option<usize>,
     canonical: Canonical,
+    standing: Standing,
     /// One a signal: why it has no data.
     no_data: Vec<Option<String>>,
     dropped: u64,
@@ -100,6 +101,7 @@ impl Target {
             last_verdict: None,
             lead: None,
             canonical: Canonical::default(),
+            standing: Standing::default(),
             no_data: vec![None; setup.signals.len()],
             dropped: 0,
             health: None,
@@ -173,11 +175,14 @@ impl Target {
 
     fn learn(&mut self, at: Timestamp, setup: &Setup, changes: &mut Vec<Change>) {
         let is_quiet = setup.detection.is_quiet();
-        let counts = |slot: &Slot| !is_quiet && slot.machine.is_active();
-        let slots = self.slots.iter().enumerate();
-        let in_incident: Vec<bool> =
-            slots.map(|(at, slot)| self.canonical.is_active(at) || counts(slot)).collect();
-        let adapted = self.panel.learn(at, &self.values, &mut self.work, &self.verdict, &in_incident);
+        let Standing { active, firing } = &mut self.standing;
+        active.clear();
+        firing.clear();
+        for (at, slot) in self.slots.iter().enumerate() {
+            active.push(self.canonical.is_active(at) || !is_quiet && slot.machine.is_active());
+            firing.push(self.canonical.is_firing(at) || !is_quiet && slot.machine.firing().is_some());
+        }
+        let adapted = self.panel.learn(at, &self.values, &mut self.work, &self.verdict, &self.standing);
         for slot in adapted {
             self.canonical.end(slot, at);
             changes.extend(self.end(slot, at, Reason::Adapted));
@@ -211,7 +216,7 @@ impl Target {
     }
 
     pub(super) fn courses(&mut self) -> Vec<Task> {
-        self.panel.courses()
+        self.panel.courses(&mut self.work)
     }
 
     pub(super) fn judgement(&self, setup: &Setup) -> Judgement<'_> {

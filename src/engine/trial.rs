@@ -91,9 +91,9 @@ impl Trial {
         self.learning.clear();
         for (metric, value) in judgement.values.iter().enumerate() {
             let counts = !self.is_quiet && self.machines[metric].is_active();
-            let is_active = self.canonical.is_active(metric) || counts;
-            let suspicion = judgement.verdict.suspicion(metric, is_active);
-            let decide = |_| self.guards[metric].decide(at, suspicion, self.adapt_after);
+            let flagged = self.canonical.is_active(metric) || counts || judgement.verdict.flags(metric);
+            let is_level = judgement.verdict.metrics[metric].is_level;
+            let decide = |_| self.guards[metric].decide(at, flagged, is_level, self.adapt_after);
             self.learning.push(value.map_or(Learning::Learn, decide));
             if matches!(self.learning[metric], Learning::Adapt { .. }) {
                 self.machines[metric].end(at, Reason::Adapted);

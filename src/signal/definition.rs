@@ -7,6 +7,9 @@ use crate::detect::gate::Gate;
 /// Labels that are ours, or that Prometheus would take for something else: no target has them, nor a signal's output.
 pub const TAKEN_LABELS: [&str; 6] = ["metric_name", "severity", "model_type", "alertname", "le", "quantile"];
 
+/// Share of what is expected up to which a deviation is nobody's business.
+pub(super) const RELATIVE: f64 = 0.01;
+
 /// On which side of expected a value may be anomalous.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -62,6 +65,7 @@ impl Definition {
             above: self.direction != Direction::Down,
             below: self.direction != Direction::Up,
             min_deviation: self.min_deviation,
+            relative: RELATIVE,
         }
     }
 }

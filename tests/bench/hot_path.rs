@@ -154,11 +154,7 @@ fn reconstruction(criterion: &mut Criterion) {
     let (mut buffers, mut raw) = (Buffers::default(), Raw::default());
     criterion.bench_function("reconstruct thirty rows of seven metrics", |bencher| {
         bencher.iter(|| {
-            model.score(
-                Course { before: &before, newest: &[], last: &rows[STEPS - 1] },
-                &mut buffers,
-                &mut raw,
-            );
+            model.score(Course { before: &before, last: &rows[STEPS - 1] }, &mut buffers, &mut raw);
             assert!(black_box(&raw).vector.is_some());
         });
     });

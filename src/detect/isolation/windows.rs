@@ -173,7 +173,7 @@ mod tests {
     fn score(windows: &Windows, before: impl Iterator<Item = usize>, last: &[Option<f64>]) -> Raw {
         let before: VecDeque<_> = before.map(row).collect();
         let mut raw = Raw::default();
-        windows.score(&Course { before: &before, newest: &[], last }, &mut Vec::new(), &mut raw);
+        windows.score(&Course { before: &before, last }, &mut Vec::new(), &mut raw);
         raw
     }
 

@@ -6,8 +6,8 @@ use rand_pcg::Pcg64Mcg;
 use super::network::{self, Back, Pass, Sizes};
 
 /// Steps of the optimiser at most, and windows in each.
-const STEPS: usize = 500;
-const BATCH: usize = 64;
+const STEPS: usize = 200;
+const BATCH: usize = 32;
 /// Times each window is seen at most: where there are few of them, more steps would learn them by heart.
 const EPOCHS: usize = 40;
 /// Learning rate at the beginning; it falls to a tenth.

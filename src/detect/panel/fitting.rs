@@ -9,12 +9,13 @@ use super::super::isolation::Isolation;
 use super::super::model_set::ModelSet;
 use super::super::pace::Pace;
 use super::super::part::Part;
+use super::super::season::Season;
 use super::super::shadow::{self, Retraining};
 use super::super::surprise::Normal;
 use super::super::verdict::Detector;
 use super::super::{isolation, lstm};
 use super::readiness::FEWEST_SCORES;
-use super::{Panel, Settings};
+use super::{Panel, Settings, Watched};
 
 /// Rows at which the forest is first asked for; it takes effect thirty checks later, at sixty.
 pub(super) const FIRST_FIT: u64 = isolation::FEWEST as u64;
@@ -120,7 +121,8 @@ impl Panel {
         Rows {
             table: self.memory.freeze(),
             in_vector: self.watched[..self.width].iter().map(|w| w.metric.in_vector).collect(),
-            least: self.least[..self.width].to_vec(),
+            excluded: self.trial.excluded(),
+            least: self.watched[..self.width].iter().map(Watched::least_spread).collect(),
             interval: self.settings.interval,
             smoothings: self.paces.iter().map(|pace| pace.cut.smoothing).collect(),
             hold_out,
@@ -154,7 +156,7 @@ impl Panel {
             Model::Isolation(mut fitted, scales) => {
                 let rows = self.rows(true);
                 for (pace, fitted) in fitted.iter_mut().flatten().enumerate() {
-                    let since = rows.scores_since(fitted.at, pace, &fitted.model);
+                    let since = rows.scores_between(fitted.at, self.trial.since(), pace, &fitted.model);
                     // What was held back from nothing calibrates nothing: the models of a training do it otherwise.
                     for (held, since) in
                         fitted.held_out.iter_mut().zip(since).filter(|(held, _)| !held.is_empty())
@@ -187,21 +189,19 @@ impl Panel {
             Model::Lstm(fitted) => self.install_at(&[Part::Lstm], fitted, |pace, model| {
                 pace.lstm = Some(Arc::new(model));
             }),
-            Model::Seasons(seasons) => {
-                for (metric, season) in seasons.into_iter().enumerate() {
-                    self.paces.iter_mut().for_each(|pace| pace.reseason(metric, season.clone()));
-                }
-            }
+            Model::Seasons(seasons) => self.reseason(seasons),
         }
     }
 
     /// A new model scores by other numbers than the one before: it is calibrated on the rows held back from its fit.
     fn install_at<M>(&mut self, parts: &[Part], fitted: Option<Vec<Fitted<M>>>, put: impl Fn(&mut Pace, M)) {
+        self.trial.forget_parts(parts);
         for (pace, Fitted { model, at, held_out }) in self.paces.iter_mut().zip(fitted.into_iter().flatten())
         {
             put(pace, model);
             for (part, held_out) in parts.iter().zip(held_out).filter(|(_, held_out)| !held_out.is_empty()) {
-                let mut normal = Normal::new(self.watched.len(), self.settings.interval);
+                let prior = &self.settings.priors.at(pace.cut.smoothing > 1)[part.index()];
+                let mut normal = Normal::new(self.watched.len(), self.settings.interval, prior);
                 normal.absorb_all(held_out.iter());
                 pace.normal[part.index()] = normal;
             }
@@ -221,9 +221,16 @@ impl Panel {
             at,
             rows: self.memory.rows(),
             paces: self.paces.iter().map(|pace| pace.set(self.width)).collect(),
-            seasons: (0..self.width).map(|metric| self.paces[0].season(metric)).collect(),
+            seasons: self.watched[..self.width].iter().map(|watched| watched.baseline.season()).collect(),
             budget: self.budget.clone(),
             drifts: self.watched[..self.width].iter().map(|watched| watched.drift.clone()).collect(),
+        }
+    }
+
+    fn reseason(&mut self, seasons: Vec<Option<Arc<Season>>>) {
+        let at = self.memory.newest().unwrap_or_default();
+        for (watched, season) in self.watched.iter_mut().zip(seasons) {
+            watched.baseline.reseason(season, at);
         }
     }
 
@@ -239,6 +246,7 @@ impl Panel {
             return Ok(());
         }
         self.take_up(set, version)?;
+        self.reseason(set.seasons.clone());
         self.stored = stored;
         Ok(())
     }
@@ -253,10 +261,9 @@ impl Panel {
         if !fits || set.seasons.len() != self.width || set.paces.len() != self.paces.len() {
             return Err("it was made for another number of metrics or paces; train anew".to_owned());
         }
-        self.paces.iter_mut().zip(&set.paces).for_each(|(pace, set)| pace.adopt(set));
-        for (metric, season) in set.seasons.iter().enumerate() {
-            self.paces.iter_mut().for_each(|pace| pace.reseason(metric, season.clone()));
-        }
+        let priors = Arc::clone(&self.settings.priors);
+        self.trial.forget_parts(&Part::ALL);
+        self.paces.iter_mut().zip(&set.paces).for_each(|(pace, set)| pace.adopt(set, &priors));
         self.budget.adopt(&set.budget);
         for (watched, drift) in self.watched.iter_mut().zip(&set.drifts) {
             watched.drift.clone_from(drift);

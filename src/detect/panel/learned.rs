@@ -9,17 +9,19 @@ use serde::{Deserialize, Serialize};
 
 use super::super::budget::Budget;
 use super::super::drift::Drift;
+use super::super::expectation::Baseline;
 use super::super::guard::Guard;
 use super::super::isolation::Isolation;
 use super::super::lstm::Autoencoder;
 use super::super::memory::{Counts, Remembered};
 use super::super::pace::Pace;
 use super::super::verdict::PerDetector;
+use super::probation::Probation;
 use super::{Due, Panel, cut};
 use crate::series::Timestamp;
 
 /// Raised whenever the bytes are laid out otherwise or mean something else: they would be misread.
-const FORMAT: u32 = 6;
+const FORMAT: u32 = 7;
 
 /// What a panel knows, but for its rows.
 #[derive(Clone)]
@@ -39,6 +41,7 @@ struct State {
     version: Option<String>,
     stored: Option<(String, Timestamp)>,
     course: f64,
+    trial: Probation,
     memory: Counts,
 }
 
@@ -46,9 +49,11 @@ struct State {
 struct Watched {
     name: String,
     in_vector: bool,
+    baseline: Baseline,
     guard: Guard,
-    drift: Option<(Drift, [f64; 10])>,
+    back: u32,
     outside: u32,
+    drift: Option<(Drift, [f64; 10])>,
 }
 
 /// What moves only with a fit. One a pace.
@@ -124,9 +129,11 @@ impl Panel {
         let keep = |watched: &super::Watched| Watched {
             name: watched.metric.name.clone(),
             in_vector: watched.metric.in_vector,
+            baseline: watched.baseline.clone(),
             guard: watched.guard.clone(),
-            drift: watched.drift.clone().map(|drift| (drift.now(), drift)).map(|(now, drift)| (drift, now)),
+            back: watched.back,
             outside: watched.outside,
+            drift: watched.drift.clone().map(|drift| (drift.now(), drift)).map(|(now, drift)| (drift, now)),
         };
         let state = State {
             watched: self.watched.iter().map(keep).collect(),
@@ -137,6 +144,7 @@ impl Panel {
             version: self.version.clone(),
             stored: self.stored.clone(),
             course: self.course,
+            trial: self.trial.clone(),
             memory: self.memory.counts(),
         };
         let models = self.paces.iter().map(|pace| (pace.isolation.clone(), pace.lstm.clone())).collect();
@@ -149,7 +157,8 @@ impl Panel {
         self.fits(&state)?;
         for (own, kept) in self.watched.iter_mut().zip(state.watched) {
             (own.metric.name, own.metric.in_vector) = (kept.name, kept.in_vector);
-            (own.guard, own.outside) = (kept.guard, kept.outside);
+            (own.guard, own.baseline) = (kept.guard, kept.baseline);
+            (own.back, own.outside) = (kept.back, kept.outside);
             own.drift = kept.drift.map(|(mut drift, now)| {
                 drift.go_on(now);
                 drift
@@ -159,12 +168,13 @@ impl Panel {
             let weights = std::mem::replace(own, kept).weights;
             own.weights = weights;
             (own.isolation, own.lstm) = models.0.get(at).cloned().unwrap_or_default();
-            own.recut(cut(&self.settings, own.cut.smoothing), &self.least);
+            own.recut(cut(&self.settings, own.cut.smoothing));
+            own.lean_on(&self.settings.priors);
         }
         self.budget = state.budget;
         self.budget.ask_if_changed(self.settings.false_alerts_per_day);
         (self.trained_at, self.version, self.stored) = (state.trained_at, state.version, state.stored);
-        self.course = state.course;
+        (self.course, self.trial) = (state.course, state.trial);
         self.memory.go_on(state.memory, &past.rows, &past.tiers);
         self.due = state.due;
         self.due.ask_for_lost_fits();
@@ -178,11 +188,13 @@ impl Panel {
         }
         for (was, is) in stays {
             self.watched[*is].guard = before.watched[*was].guard.clone();
-            self.watched[*is].outside = before.watched[*was].outside;
+            self.watched[*is].baseline = before.watched[*was].baseline.clone();
             self.watched[*is].drift = before.watched[*was].drift.take();
+            self.watched[*is].outside = before.watched[*was].outside;
         }
         for (own, before) in self.paces.iter_mut().zip(&mut before.paces) {
-            own.inherit(before, stays, &self.least);
+            own.inherit(before, stays);
+            own.lean_on(&self.settings.priors);
         }
         let from = |is: usize| stays.iter().find(|(was, own)| *own == is && *was < before.width);
         let columns: Vec<Option<usize>> = (0..self.width).map(|is| from(is).map(|(was, _)| *was)).collect();
@@ -209,10 +221,15 @@ impl Panel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detect::panel::{Metric, Settings, Work};
+    use crate::detect::panel::{Metric, Settings, Standing, Work};
 
     fn metric(name: &str) -> Metric {
         Metric { name: name.to_owned(), gate: crate::detect::gate::Gate::OPEN, in_vector: true }
+    }
+
+    /// Of `n` metrics without an incident.
+    fn calm(n: usize) -> Standing {
+        Standing { active: vec![false; n], firing: vec![false; n] }
     }
 
     fn settings() -> Settings {
@@ -234,7 +251,7 @@ mod tests {
             let values = [Some(wave(0.1) + fault), (row % 17 != 0).then(|| wave(0.03))];
             let verdict = panel.assess(at, &values, &mut work);
             said.push(format!("{verdict:?}"));
-            panel.learn(at, &values, &mut work, &verdict, &[false, false]);
+            panel.learn(at, &values, &mut work, &verdict, &calm(2));
             while let Some(task) = panel.due() {
                 panel.install(task.run(&mut || ()));
             }
@@ -282,7 +299,7 @@ mod tests {
     fn the_layout_of_the_bytes_does_not_change_without_their_number() {
         let bytes = panel().learned().state().unwrap();
         let found = (FORMAT, bytes.len());
-        assert_eq!(found, (6, 4127), "raise FORMAT and expect this");
+        assert_eq!(found, (7, 2724), "raise FORMAT and expect this");
     }
 
     #[test]

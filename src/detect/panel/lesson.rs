@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 
 use super::super::fits::Task;
 use super::super::part::Part;
-use super::super::surprise::Raw;
 use super::super::verdict::Detector;
+use super::probation::Row;
 use super::{COURSE, Panel, Work, reach, strength};
 use crate::series::Timestamp;
 
@@ -24,58 +24,66 @@ pub enum Lesson {
 /// Rehearsed rows held at most; of those before, the scores are calibrated on but not their evidence.
 const MOST_REHEARSED: usize = 8192;
 
-/// Scores of the rows rehearsed so far.
+/// What a training has gone through so far.
 #[derive(Default)]
 pub(super) struct Rehearsal {
+    studied: Vec<(Timestamp, Vec<Option<f64>>)>,
     rows: VecDeque<Row>,
-}
-
-struct Row {
-    /// One a pace.
-    raw: Vec<[Raw; Part::COUNT]>,
-    gated: Vec<bool>,
 }
 
 impl Panel {
     /// Goes through a row of `values` that is known to be normal.
     pub fn teach(&mut self, at: Timestamp, values: &[Option<f64>], lesson: Lesson, work: &mut Work) {
-        self.look(at, values, work);
-        if lesson == Lesson::Rehearse {
-            self.rehearse(work);
+        self.memory.learn_values(at, values[..self.width].iter().copied());
+        self.trial.begin(at);
+        if lesson == Lesson::Study {
+            self.rehearsal.studied.push((at, values.to_vec()));
+            return;
         }
+        self.look(at, values, work);
+        self.rehearse(at, work);
+        self.study(at, values, work);
+    }
+
+    fn study(&mut self, at: Timestamp, values: &[Option<f64>], work: &mut Work) {
         work.learn.clear();
         work.learn.resize(values.len(), true);
-        work.fault.clear();
-        work.fault.resize(values.len(), false);
-        self.take_in(at, values, work);
-        let known = &values[..self.width];
-        self.memory.learn_values(at, known.iter().copied());
-        if known.iter().any(Option::is_some) {
-            self.memory.learn_row(at, known);
+        for ((watched, value), least) in self.watched.iter_mut().zip(values).zip(&work.least) {
+            if let Some(value) = value {
+                watched.baseline.learn(at, *value, *least);
+            }
+        }
+        self.take_in(at, work);
+        if values[..self.width].iter().any(Option::is_some) {
+            self.memory.learn_row(at, &work.residuals[..self.width]);
         }
     }
 
-    fn rehearse(&mut self, work: &Work) {
+    fn rehearse(&mut self, at: Timestamp, work: &Work) {
         if self.rehearsal.rows.len() == MOST_REHEARSED
             && let Some(oldest) = self.rehearsal.rows.pop_front()
         {
-            for (pace, raw) in self.paces.iter_mut().zip(&oldest.raw) {
-                for (normal, raw) in pace.normal.iter_mut().zip(raw) {
-                    let all = vec![true; raw.metrics.len()];
-                    normal.absorb(raw, &all, &all);
-                }
-            }
+            super::learning::absorb(&oldest, 1, false, &mut self.paces);
         }
         let raw = work.looks.iter().map(|look| look.raw.clone()).collect();
-        self.rehearsal.rows.push_back(Row { raw, gated: work.gated.clone() });
+        let calm = vec![usize::MAX; work.residuals.len()];
+        self.rehearsal.rows.push_back(Row { at, raw, calm, reach: 0.0 });
     }
 
-    /// The fits to be run on what was studied; they are installed before the rehearsal begins.
-    pub fn courses(&mut self) -> Vec<Task> {
-        let mut tasks = Vec::new();
-        if self.is_on(Detector::SeasonalEsd) {
-            tasks.push(Task::Seasons(self.memory.freeze_tiers(), self.settings.period.clone()));
+    /// Goes through what was studied, now that all of it is there: what recurs in it is known from the first row on. Gives
+    /// the fits to be run on it; they are installed before the rehearsal begins.
+    pub fn courses(&mut self, work: &mut Work) -> Vec<Task> {
+        self.find_seasons();
+        let mut last = None;
+        for (at, values) in std::mem::take(&mut self.rehearsal.studied) {
+            let gap = self.settings.interval * super::super::fits::GAP;
+            if last.replace(at).is_some_and(|last: Timestamp| at.since(last) > gap) {
+                self.gap();
+            }
+            self.look(at, &values, work);
+            self.study(at, &values, work);
         }
+        let mut tasks = Vec::new();
         if self.is_on(Detector::IsolationForest) {
             tasks.push(self.isolation_task(false));
         }
@@ -85,9 +93,17 @@ impl Panel {
         tasks
     }
 
+    fn find_seasons(&mut self) {
+        let tiers = self.memory.freeze_tiers();
+        let first = self.rehearsal.studied.first().map(|(at, _)| *at).unwrap_or_default();
+        for (metric, watched) in self.watched[..self.width].iter_mut().enumerate() {
+            watched.baseline.reseason(tiers.season(metric, &self.settings.period), first);
+        }
+    }
+
     /// The same without what takes seconds.
-    pub fn quick_courses(&mut self) -> Vec<Task> {
-        let mut tasks = self.courses();
+    pub fn quick_courses(&mut self, work: &mut Work) -> Vec<Task> {
+        let mut tasks = self.courses(work);
         tasks.retain(|task| !matches!(task, Task::Lstm(..)));
         tasks
     }
@@ -105,14 +121,17 @@ impl Panel {
     /// Calibrates on the rehearsal. From here on everything is judged.
     pub fn graduate(&mut self, work: &mut Work) {
         let rows = std::mem::take(&mut self.rehearsal.rows);
+        self.rehearsal.studied = Vec::new();
         for (at, pace) in self.paces.iter_mut().enumerate() {
             for part in Part::ALL {
                 pace.normal[part.index()].absorb_all(rows.iter().map(|row| &row.raw[at][part.index()]));
             }
         }
         for row in rows {
+            work.looks.resize_with(self.paces.len(), Default::default);
             work.looks.iter_mut().zip(row.raw).for_each(|(look, raw)| look.raw = raw);
-            work.gated = row.gated;
+            work.gated.clear();
+            work.gated.resize(row.calm.len(), false);
             self.surprise(work);
             self.budget.rehearse(reach(work));
             self.course += COURSE * (strength(work) - self.course);

@@ -1,5 +1,6 @@
 //! From what a row surprised the detectors by to what each of them says of it.
 
+use super::super::expectation::Expected;
 use super::super::pace::Look;
 use super::super::part::Part;
 use super::super::surprise::{Normal, Surprise};
@@ -21,16 +22,19 @@ pub(super) const CANONICAL: Knobs =
 /// What was worked out about a row on the way to its verdict, for learning from it; buffers are reused.
 #[derive(Clone, Debug, Default)]
 pub struct Work {
+    /// Where each metric is expected by its baseline, the residual that the detectors see, and the smallest spread of it
+    /// that matters.
+    pub(super) expected: Vec<Option<Expected>>,
+    pub(super) residuals: Vec<Option<f64>>,
+    pub(super) least: Vec<f64>,
     /// One a pace.
     pub(in super::super) looks: Vec<Look>,
     pub(super) gated: Vec<bool>,
     pub(super) surprises: [Surprise; Detector::COUNT],
     /// Distance from expected of each metric by each detector, in its sigmas.
     pub(super) deviations: Vec<PerDetector<f64>>,
-    /// Which metrics of the row are learned, which are withheld for a fault, and which are not within their band.
+    /// Which metrics of the row are learned.
     pub(super) learn: Vec<bool>,
-    pub(super) fault: Vec<bool>,
-    pub(super) away: Vec<bool>,
     /// Threshold-free strength of the row, and its mean with those before.
     pub(super) strength: f64,
     pub(super) course: f64,
@@ -84,17 +88,16 @@ pub(super) fn combine<'a>(
     width: usize,
     sum: &mut Surprise,
 ) {
-    let (mut target, mut as_trained) = ((0.0, 0.0), (0.0, 0.0));
+    let mut target = (0.0, 0.0);
     let mut metrics = vec![(0.0, 0.0); width];
     for (look, weights) in looks {
         for part in Part::ALL.into_iter().filter(|part| part.detector() == detector) {
             let (surprise, weight) = (&look.surprises[part.index()], weights[part.index()]);
             add(&mut target, surprise.target, weight);
-            add(&mut as_trained, surprise.as_trained, weight);
             metrics.iter_mut().zip(&surprise.metrics).for_each(|(sum, own)| add(sum, *own, weight));
         }
     }
-    (sum.target, sum.as_trained) = (mean(target), mean(as_trained));
+    sum.target = mean(target);
     sum.metrics.clear();
     sum.metrics.extend(metrics.into_iter().map(mean));
 }
@@ -150,14 +153,7 @@ pub(super) fn reach(work: &Work) -> f64 {
     vote::reach(&std::array::from_fn(|d| work.surprises[d].target))
 }
 
-/// How much of the strength is by what a training knew, which nothing that came later has moved; the rest is by what is
-/// normal now.
-const OF_TRAINING: f64 = 0.3;
-
 /// Threshold-free strength of a row.
 pub(super) fn strength(work: &Work) -> f64 {
-    let of = |told: fn(&Surprise) -> Option<f64>| {
-        vote::strength(&std::array::from_fn(|d| told(&work.surprises[d])))
-    };
-    OF_TRAINING * of(|surprise| surprise.as_trained) + (1.0 - OF_TRAINING) * of(|surprise| surprise.target)
+    vote::strength(&std::array::from_fn(|d| work.surprises[d].target))
 }

@@ -1,7 +1,9 @@
 //! How a panel judges.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::super::priors::Priors;
 use super::super::season::Period;
 use super::super::vote::{CANONICAL_THRESHOLD, CANONICAL_WEIGHTS, Weights};
 use super::super::{isolation, lstm};
@@ -38,6 +40,8 @@ pub struct Settings {
     pub open_after: usize,
     /// Rows after which models are retrained.
     pub retrain_every: u64,
+    /// What is known of machines in general.
+    pub priors: Arc<Priors>,
     /// Rows remembered for fits; `None` for as many as a few megabytes hold.
     pub remember: Option<usize>,
 }

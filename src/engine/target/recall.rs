@@ -30,7 +30,7 @@ impl Target {
         let studied = (rows.times.len() as f64 * STUDIED) as usize;
         for (row, at) in rows.times.iter().enumerate() {
             if row == studied {
-                for task in self.panel.quick_courses() {
+                for task in self.panel.quick_courses(&mut self.work) {
                     self.panel.install(task.run(&mut || ()));
                 }
             }

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import venv
 
-PINNED = ["numpy==2.4.6", "scipy==1.17.1", "scikit-learn==1.9.1", "statsmodels==0.15.0", "pandas==3.1.1"]
+PINNED = ["numpy==2.4.6", "scipy==1.17.1", "scikit-learn==1.9.1"]
 HERE = pathlib.Path(__file__).resolve().parent
 INSIDE = "--in-environment"
 
@@ -114,39 +114,6 @@ def esd():
         cases.append({"sample": sample.tolist(), "most": most, "found": found})
     critical_values = [[n, r, critical(n, r)] for n in (30, 54, 100, 288) for r in (1, 2, 5, 10, 20)]
     write("esd", {"critical": critical_values, "cases": cases})
-
-
-def stl():
-    """statsmodels' STL with the parameters that stlrs takes by itself for robust decomposition."""
-    import numpy as np
-    from statsmodels.tsa.seasonal import STL
-
-    random = np.random.default_rng(3)
-    cases = []
-    # Even periods only: for an odd one stlrs smooths over one period, as the paper has it, which statsmodels refuses.
-    for n, period, outliers in [(120, 24, 0), (240, 24, 8), (300, 96, 6), (211, 60, 5)]:
-        at = np.arange(n)
-        values = 20 + 0.02 * at + 10 * np.sin(2 * np.pi * at / period) + random.normal(scale=0.5, size=n)
-        values[random.choice(n, size=outliers, replace=False)] += 40
-        values = np.round(values, 6)
-        seasonal = period + 1
-        odd = lambda length: length + (length % 2 == 0)
-        trend = odd(math.ceil(1.5 * period / (1 - 1.5 / seasonal)))
-        jump = lambda length: math.ceil(length / 10)
-        fit = STL(
-            values, period=period, seasonal=seasonal, trend=trend, low_pass=seasonal, seasonal_deg=0, trend_deg=1,
-            low_pass_deg=1, robust=True, seasonal_jump=jump(seasonal), trend_jump=jump(trend),
-            low_pass_jump=jump(seasonal),
-        ).fit(inner_iter=1, outer_iter=15)
-        cases.append({
-            "period": period,
-            "values": values.tolist(),
-            "seasonal": np.asarray(fit.seasonal).tolist(),
-            "trend": np.asarray(fit.trend).tolist(),
-            "weights": np.asarray(fit.weights).tolist(),
-            "profile": [float(np.median(fit.seasonal[phase::period])) for phase in range(period)],
-        })
-    write("stl", {"cases": cases})
 
 
 def lstm():
@@ -268,7 +235,7 @@ def zscore():
 
 if __name__ == "__main__":
     if INSIDE in sys.argv:
-        for make in (isolation_forest, esd, stl, lstm, pareto, zscore):
+        for make in (isolation_forest, esd, lstm, pareto, zscore):
             make()
     else:
         enter()

@@ -1,0 +1,154 @@
+//! What a panel learns from a row once it has judged it.
+
+use super::super::expectation::HOURS;
+use super::super::guard::Learning;
+use super::super::pace::{Pace, look_back};
+use super::super::part::Part;
+use super::super::verdict::Detector;
+use super::super::vote::CANONICAL_WEIGHTS;
+use super::opinion::narrowest;
+use super::probation::Row;
+use super::{Panel, Standing, Verdict, Work};
+use crate::series::Timestamp;
+
+/// Standard deviations that a change of clocks must explain of each value of the last hours, in the mean over metrics.
+const BETTER: f64 = 0.25;
+/// Scales from expected within which a metric is back where it was before a fault, and checks in a row after which it is.
+const WITHIN: f64 = 3.0;
+const BACK: u32 = 3;
+
+impl Panel {
+    /// Takes in the row that `work` and `verdict` are of; names the metrics whose level has proved to be the new normal.
+    pub fn learn(
+        &mut self,
+        at: Timestamp,
+        values: &[Option<f64>],
+        work: &mut Work,
+        verdict: &Verdict,
+        standing: &Standing,
+    ) -> Vec<usize> {
+        let (mut adapted, mut settled) = (Vec::new(), Vec::new());
+        work.learn.clear();
+        let (fires, is_young) = (standing.firing.contains(&true), !self.budget.is_trained());
+        for (metric, watched) in self.watched.iter_mut().enumerate() {
+            let Some(value) = values[metric] else {
+                work.learn.push(true);
+                continue;
+            };
+            if let Some(drift) = &mut watched.drift {
+                drift.take(value, self.settings.interval);
+            }
+            watched.baseline.compare(at, value);
+            watched.outside =
+                if watched.is_outside(value, verdict.metrics[metric].band) { watched.outside + 1 } else { 0 };
+            let expected = narrowest(&work.looks[0].expectations[metric], &CANONICAL_WEIGHTS);
+            let is_within =
+                expected.zip(work.residuals[metric]).is_some_and(|(e, r)| e.distance(r) <= WITHIN);
+            // What a fault elsewhere does to a metric is part of it, however little; of what a training knows it hides nothing.
+            let is_touched = is_young && fires && expected.is_some() && !is_within;
+            let flagged = standing.active[metric] || verdict.flags(metric) || is_touched;
+            let is_level = verdict.metrics[metric].is_level;
+            let learning = watched.guard.decide(at, flagged, is_level, self.settings.adapt_after);
+            let learn = learning == Learning::Learn;
+            work.learn.push(learn);
+            let adapts = matches!(learning, Learning::Adapt { .. });
+            if !watched.guard.is_holding() && !adapts {
+                watched.baseline.release();
+            }
+            if learn {
+                watched.baseline.learn(at, value, work.least[metric]);
+            } else if learning == Learning::Withhold {
+                watched.baseline.withhold(at, value);
+            }
+            watched.back = if !learn && is_within { watched.back + 1 } else { 0 };
+            if watched.back == BACK {
+                settled.push(metric);
+                watched.guard.end();
+            }
+            if adapts {
+                adapted.push(metric);
+            }
+            if standing.firing.get(metric).is_some_and(|firing| *firing) {
+                self.paces.iter_mut().for_each(|pace| pace.forget_edge(metric));
+            }
+        }
+        self.take_in(at, work);
+        self.absorb(at, values, work, standing);
+        for metric in settled {
+            self.paces.iter_mut().for_each(|pace| pace.settle(metric, BACK as usize));
+        }
+        adapted.iter().for_each(|metric| self.adapt(at, *metric));
+        self.notice_clock_change();
+        adapted
+    }
+
+    /// Where all that recurs fits better by an hour, clocks were changed: it is the same course, and nobody has to learn it anew.
+    fn notice_clock_change(&mut self) {
+        let (mut sums, mut n) = ([0.0; HOURS.len()], 0.0);
+        for betters in self.watched.iter().filter_map(|watched| watched.baseline.betters()) {
+            sums.iter_mut().zip(betters).for_each(|(sum, better)| *sum += better);
+            n += 1.0;
+        }
+        let best = (0..HOURS.len()).max_by(|a, b| sums[*a].total_cmp(&sums[*b])).unwrap_or(1);
+        if n > 0.0 && sums[best] > BETTER * n {
+            self.watched.iter_mut().for_each(|watched| watched.baseline.change_clock(HOURS[best]));
+        }
+    }
+
+    /// A metric's level is the new normal for everybody.
+    fn adapt(&mut self, at: Timestamp, metric: usize) {
+        let baseline = &mut self.watched[metric].baseline;
+        let before = baseline.at(at);
+        baseline.adapt();
+        if let (Some(before), Some(now)) = (before, baseline.at(at)) {
+            let map = |residual: f64| (before.value_of(residual) - now.value) / now.unit;
+            self.paces.iter_mut().for_each(|pace| pace.move_to(metric, map));
+        }
+        self.trial.adapt();
+    }
+
+    pub(super) fn take_in(&mut self, at: Timestamp, work: &Work) {
+        // Of windows that a training has filled a few values are no part; while they are young they are most of it.
+        let keeps_edge = !self.budget.is_trained();
+        for (pace, look) in self.paces.iter_mut().zip(&work.looks) {
+            pace.learn(at, &work.residuals, &work.least, look, (&work.learn, keeps_edge));
+        }
+    }
+
+    fn absorb(&mut self, at: Timestamp, values: &[Option<f64>], work: &Work, standing: &Standing) {
+        self.memory.learn_values(at, values[..self.width].iter().copied());
+        if values[..self.width].iter().all(Option::is_none) {
+            return;
+        }
+        self.course = work.course;
+        self.memory.learn_row(at, &work.residuals[..self.width]);
+        if let Some(row) =
+            self.trial.take(at, work, standing, self.is_ready(Detector::Zscore), self.budget.is_trained())
+        {
+            let is_young = !self.budget.is_trained();
+            absorb(&row, 1, is_young, &mut self.paces);
+            let longest = self.paces.iter().map(Pace::longest_look_back).max().unwrap_or(0);
+            let longest = if is_young { longest } else { 0 };
+            let lasting = self.budget.absorb(row.reach, row.is_normal(longest));
+            self.trial.keep(row, lasting);
+        }
+        let allowed = self.settings.false_alerts_per_day;
+        for record in self.trial.release(at, allowed) {
+            for row in &record.rows {
+                absorb(row, record.stride, true, &mut self.paces);
+            }
+            self.budget.release(record.peak);
+        }
+    }
+}
+
+/// Takes in the scores of a row that so many rows are like: where little is known, of each part only those that nothing of an
+/// incident is left in.
+pub(super) fn absorb(row: &Row, times: usize, is_young: bool, paces: &mut [Pace]) {
+    for (pace, raw) in paces.iter_mut().zip(&row.raw) {
+        for ((part, normal), raw) in Part::ALL.into_iter().zip(&mut pace.normal).zip(raw) {
+            let look_back = if is_young { look_back(&pace.cut, part) } else { 0 };
+            (0..times).for_each(|_| normal.absorb(raw, &row.calm, look_back));
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What is known of machines in general before anything is known of one: the tails of each part's scores.
+//!
+//! Empirical Bayes (Robbins 1956): the tails are fitted to what machines typically score, and give way to a machine's own scores as these come (see [`super::calibrate::Calibration`]). Those that come with the program are of
+//! the recordings that the file names; `train priors` makes a site's own.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+
+use serde::{Deserialize, Serialize};
+
+use super::calibrate::{Calibration, Tail};
+use super::model_set::ModelSet;
+use super::part::Part;
+use super::robust;
+
+/// Of the file's layout.
+const VERSION: u32 = 1;
+/// Levels at which quantiles are compared, and the scores it takes to tell them.
+const LEVELS: usize = 400;
+const FEWEST: usize = 100;
+
+/// What one part's scores look like on normal data of many machines.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PartPrior {
+    /// Of a metric.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metric: Option<Arc<Tail>>,
+    /// Of the most surprised metrics together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub together: Option<Arc<Tail>>,
+    /// Of the row as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vector: Option<Arc<Tail>>,
+}
+
+/// The same of every part, on values as they come and on their trailing means.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Priors {
+    parts: [[PartPrior; Part::COUNT]; 2],
+}
+
+/// The file.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    version: u32,
+    /// Where the scores come from.
+    provenance: Vec<String>,
+    values: BTreeMap<Part, PartPrior>,
+    means: BTreeMap<Part, PartPrior>,
+}
+
+impl Priors {
+    /// Those that come with the program.
+    pub fn built_in() -> Arc<Self> {
+        static BUILT_IN: LazyLock<Arc<Priors>> =
+            LazyLock::new(|| Arc::new(Priors::parse(include_str!("priors.json")).unwrap_or_default()));
+        Arc::clone(&BUILT_IN)
+    }
+
+    /// Reads a file of priors; says what is wrong with one that cannot be used.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let version = |value: serde_json::Value| value.get("version").and_then(serde_json::Value::as_u64);
+        let found = serde_json::from_str(text).map_err(|error| format!("cannot be read: {error}"))?;
+        match version(found) {
+            Some(found) if found == u64::from(VERSION) => {}
+            Some(found) => {
+                return Err(format!("is of version {found}, not {VERSION}; run train priors anew"));
+            }
+            None => return Err("has no version; run train priors anew".to_owned()),
+        }
+        let File { values, means, .. } =
+            serde_json::from_str(text).map_err(|error| format!("cannot be read: {error}"))?;
+        let mut priors = Self::default();
+        for (at, of) in [values, means].into_iter().enumerate() {
+            for (part, prior) in of {
+                if !prior.tails().all(|tail| tail.is_sound()) {
+                    return Err(format!("holds no tail of {}; run train priors anew", part.name()));
+                }
+                priors.parts[at][part.index()] = prior;
+            }
+        }
+        Ok(priors)
+    }
+
+    /// The file that [`Priors::parse`] reads, with a line for each machine they come from.
+    pub fn write(&self, provenance: Vec<String>) -> String {
+        let of = |at: usize| Part::ALL.into_iter().zip(self.parts[at].clone());
+        let known = |at: usize| of(at).filter(|(_, prior)| prior.tails().next().is_some()).collect();
+        let file = File { version: VERSION, provenance, values: known(0), means: known(1) };
+        serde_json::to_string(&file).unwrap_or_default()
+    }
+
+    /// Of the parts on values as they come, or on their trailing means.
+    pub(super) fn at(&self, is_smoothed: bool) -> &[PartPrior; Part::COUNT] {
+        &self.parts[usize::from(is_smoothed)]
+    }
+}
+
+impl PartPrior {
+    fn tails(&self) -> impl Iterator<Item = &Arc<Tail>> {
+        [&self.metric, &self.together, &self.vector].into_iter().flatten()
+    }
+}
+
+/// Typical quantiles of what many machines score: at each level the median over machines, of a machine the median over its
+/// metrics. A mean over all would be that of the most restless.
+#[derive(Debug, Default)]
+pub struct Pool {
+    /// Of values and of means; of each part; of a metric, of several together, of the row.
+    quantiles: [[[Vec<Quantiles>; 3]; Part::COUNT]; 2],
+}
+
+/// Scores at evenly spaced levels, ascending.
+type Quantiles = Vec<f64>;
+
+impl Pool {
+    /// Takes in what a machine's normal rows scored.
+    pub fn add(&mut self, machine: &ModelSet) {
+        for pace in &machine.paces {
+            let of = &mut self.quantiles[usize::from(pace.smoothing > 1)];
+            for (normal, [metric, together, vector]) in pace.normal.iter().zip(of) {
+                let (metrics, of_target, of_row) = normal.calibrations();
+                let of_metrics: Vec<Quantiles> = metrics.iter().filter_map(quantiles).collect();
+                metric.extend(typical(&of_metrics));
+                together.extend(quantiles(of_target));
+                vector.extend(quantiles(of_row));
+            }
+        }
+    }
+
+    /// The tails of all that was taken in.
+    pub fn fit(&self) -> Priors {
+        let mut priors = Priors::default();
+        for (of, quantiles) in priors.parts.iter_mut().zip(&self.quantiles) {
+            for (prior, kinds) in of.iter_mut().zip(quantiles) {
+                let fit = |of: &Vec<Quantiles>| Some(Arc::new(Tail::fit(&typical(of)?)?.rounded()));
+                let [metric, together, vector] = kinds.each_ref().map(fit);
+                *prior = PartPrior { metric, together, vector };
+            }
+        }
+        priors
+    }
+}
+
+/// `None` of too few scores.
+fn quantiles(calibration: &Calibration) -> Option<Quantiles> {
+    let mut scores: Vec<f64> = calibration.scores().iter().map(|score| f64::from(*score)).collect();
+    if scores.len() < FEWEST {
+        return None;
+    }
+    robust::sort(&mut scores);
+    (0..LEVELS).map(|level| robust::quantile(&scores, (level as f64 + 0.5) / LEVELS as f64)).collect()
+}
+
+/// The median at each level; `None` of nothing.
+fn typical(of: &[Quantiles]) -> Option<Quantiles> {
+    let median = |level: usize| {
+        let mut scores: Vec<f64> = of.iter().map(|quantiles| quantiles[level]).collect();
+        robust::sort(&mut scores);
+        robust::median(&scores)
+    };
+    (0..LEVELS).map(median).collect()
+}
