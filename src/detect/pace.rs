@@ -223,13 +223,15 @@ impl Pace {
         }
     }
 
-    /// Takes in the row that `look` is of: its course always, as a baseline only the metrics to `learn`.
+    /// Takes in the row that `look` is of: its course always, as a baseline only the metrics to `learn`. `usual` is where
+    /// values as they come are expected, by which a spike is told.
     pub(super) fn learn(
         &mut self,
         at: Timestamp,
         values: &[Option<f64>],
         least: &[f64],
         look: &Look,
+        usual: &[[Option<Expectation>; 2]],
         (learn, keeps_edge): (&[bool], bool),
     ) {
         let mut row = if self.course.len() + 1 >= self.cut.steps.max(windows::MOST_ROWS) {
@@ -244,7 +246,7 @@ impl Pace {
             if learn[metric] {
                 track.learn(smooth, least[metric], keeps_edge);
             }
-            let kept = track.despike(value, alone);
+            let kept = track.despike(value, usual[metric][0], alone);
             let mean = track.mean.push(kept);
             track.recent.push(at, mean);
             row[metric] = Some(mean);
@@ -397,8 +399,8 @@ impl Track {
 
     /// What of `value` is looked back on: all of it, or, where it is far out and no more than `alone` before it were, no
     /// more than is usual. One or two values far out are no course, and news for as long as they last only.
-    fn despike(&mut self, value: f64, alone: usize) -> f64 {
-        let Some(usual) = self.z.expectation().filter(|usual| usual.distance(value) > FAR_OUT) else {
+    fn despike(&mut self, value: f64, usual: Option<Expectation>, alone: usize) -> f64 {
+        let Some(usual) = usual.filter(|usual| usual.distance(value) > FAR_OUT) else {
             self.out = 0;
             return value;
         };

@@ -110,8 +110,9 @@ impl Panel {
     pub(super) fn take_in(&mut self, at: Timestamp, work: &Work) {
         // Of windows that a training has filled a few values are no part; while they are young they are most of it.
         let keeps_edge = !self.budget.is_trained();
+        let usual = &work.looks[0].expectations;
         for (pace, look) in self.paces.iter_mut().zip(&work.looks) {
-            pace.learn(at, &work.residuals, &work.least, look, (&work.learn, keeps_edge));
+            pace.learn(at, &work.residuals, &work.least, look, usual, (&work.learn, keeps_edge));
         }
     }
 
