@@ -84,6 +84,16 @@ impl Replay {
         std::mem::take(&mut stage.outcome).figures(data, train, self.interval, seconds)
     }
 
+    /// Goes through the first `rows` of `data` without a training, and gives what is known then.
+    pub fn watch(&self, data: &Dataset, rows: usize) -> Option<ModelSet> {
+        let mut stage = Stage::new(self, data);
+        let mut row = 0;
+        while row < rows.min(data.len()) {
+            row = stage.judge(row);
+        }
+        stage.engine.models(0)
+    }
+
     /// Learns from all of `data` and says nothing of it.
     pub fn learn(&self, data: &Dataset, progress: &mut dyn FnMut(usize, usize)) -> Option<ModelSet> {
         let mut stage = Stage::new(self, data);

@@ -179,7 +179,7 @@ struct Train {
     /// Label of the target's series in Prometheus, as instance=HOST:PORT; may be given several times.
     #[arg(long = "prometheus.match", requires = "prometheus_url", value_parser = label)]
     matches: Vec<(String, String)>,
-    /// Directory of the model store.
+    /// Directory of the model store, or the file of priors.
     #[arg(long)]
     output: PathBuf,
     /// Configuration file.
@@ -201,6 +201,8 @@ enum Subject {
     LstmAutoencoder,
     /// Every detector.
     All,
+    /// No model, but what is typical of many machines: each file is one of them, and --output a file for detector.priors.
+    Priors,
 }
 
 /// A label's name and value.

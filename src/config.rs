@@ -138,7 +138,11 @@ impl Sources {
         let mut config = self.layer(&text, overlay)?;
         if let Some(directory) = self.file.as_deref().and_then(Path::parent) {
             resolve(directory, config.alert.files());
+            resolve(directory, config.detector.priors_file());
         }
+        config.detector.take_up_priors(|file| {
+            std::fs::read_to_string(file).map_err(|error| format!("cannot be read: {error}"))
+        });
         let problems = check::problems(&config);
         if problems.is_empty() {
             return Ok(config);

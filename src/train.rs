@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::dataset::{Bad, Dataset};
 use crate::detect::lstm::FEWEST_WINDOWS;
 use crate::detect::model_set::ModelSet;
+use crate::detect::priors::Pool;
 use crate::detect::verdict::Detector;
 use crate::history::Prometheus;
 use crate::model_store::Metadata;
@@ -103,6 +104,41 @@ fn metadata(data: &Dataset, set: &ModelSet, interval: Duration) -> Metadata {
     }
 }
 
+/// Rows of a machine that its priors are of: what is known of it after so many is worth more than what is known of others.
+pub const PRIOR_ROWS: usize = 3000;
+
+/// What the detectors typically score on `machines` that nothing was known of, as the text of a file of priors. Each is gone
+/// through as `run` goes through a host it has not seen, from nothing on. `progress` is told how many of how many are done.
+pub fn priors(
+    machines: &[Dataset],
+    config: &Config,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<String, Error> {
+    let mut pool = Pool::default();
+    let mut provenance = Vec::new();
+    for (nth, data) in machines.iter().enumerate() {
+        progress(nth, machines.len());
+        data.strict()?;
+        data.learnable(FEWEST)?;
+        let nothing = |problem: &str| Error::Nothing { data: data.file.clone(), problem: problem.to_owned() };
+        let interval = data.interval().ok_or_else(|| nothing("has no step between its rows"))?;
+        let config = Config { detector: config.detector.unknowing(), ..config.clone() };
+        let signals = config.signals.clone();
+        let replay = Replay { config, signals, interval, train_rows: 0 };
+        pool.add(&replay.watch(data, PRIOR_ROWS).ok_or_else(|| nothing("nothing was learned"))?);
+        let name = data.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        provenance.push(format!(
+            "{name}: {} rows of {} metrics each {} s, {}",
+            data.len().min(PRIOR_ROWS),
+            data.metrics.len(),
+            interval.as_secs_f64(),
+            data.fingerprint()
+        ));
+    }
+    progress(machines.len(), machines.len());
+    Ok(pool.fit().write(provenance))
+}
+
 /// The configured signals of one target as Prometheus remembers them: one column a signal that has data, one row each
 /// `check_interval`. `labels` say which target's series are meant; none, whatever there is.
 pub async fn recall(
@@ -139,6 +175,7 @@ pub async fn recall(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::detect::priors::Priors;
     use crate::signal::{Definition, Direction};
 
     /// What is learned of a load that is still but for dips, by a configuration with these signals.
@@ -160,5 +197,34 @@ mod tests {
         assert_ne!(learned(&[load(Direction::Both, 40.0)]), plain);
         let other = Definition { direction: Direction::Up, ..Definition::plain("other") };
         assert_eq!(learned(&[other]), plain, "what is said of another signal");
+    }
+
+    /// A machine whose signal strays so much around 50.
+    fn machine(seed: u128, stray: f64) -> Dataset {
+        use rand_core::Rng;
+        let mut random = rand_pcg::Pcg64Mcg::new(seed);
+        let mut value = || 50.0 + stray * (f64::from(random.next_u32()) / f64::from(u32::MAX) - 0.5);
+        let points = (0..900).map(|row| (Timestamp::from_seconds(row as f64 * 10.0), value())).collect();
+        Dataset::of_columns(Path::new("/somewhere/machine.csv"), vec![("load".to_owned(), points)])
+    }
+
+    #[test]
+    fn priors_are_of_what_machines_score_by_themselves_and_name_where_they_come_from() {
+        let machines = [machine(1, 1.0), machine(2, 10.0)];
+        let text = priors(&machines, &Config::default(), &mut |_, _| ()).unwrap();
+        let parsed = Priors::parse(&text).unwrap();
+        assert_ne!(parsed, Priors::default());
+        assert_ne!(parsed, *Priors::built_in());
+        assert!(text.contains("machine.csv: 900 rows of 1 metrics each 10 s, crc32:"), "{text}");
+        assert!(!text.contains("/somewhere"), "paths are nobody's business");
+        let mut leaning = Config::default();
+        leaning.detector.take_up_priors(|_| Ok(text.clone()));
+        assert_eq!(priors(&machines, &leaning, &mut |_, _| ()).unwrap(), text, "whatever was known before");
+    }
+
+    #[test]
+    fn a_machine_that_stands_still_has_no_priors() {
+        let error = priors(&[machine(1, 1.0), machine(2, 0.0)], &Config::default(), &mut |_, _| ());
+        assert!(error.is_err(), "{error:?}");
     }
 }

@@ -18,6 +18,9 @@ use crate::window::Limits;
 
 /// What the engine needs to know of `config`.
 pub fn setup(config: &Config, host: &str, own_port: u16) -> Setup {
+    if let Some(refused) = &config.detector.refused {
+        tracing::warn!("detector.priors: {refused}");
+    }
     let macros = config.macros();
     // The configuration was validated: every expression parses.
     let plan = |signal: &crate::signal::Definition| {

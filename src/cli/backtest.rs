@@ -96,7 +96,11 @@ pub(super) fn configuration(file: Option<&Path>) -> Result<Config, Failed> {
         environment: std::env::vars().collect(),
         quick_start: false,
     };
-    sources.load().map_err(|problems| Failed::Asked(problems.to_string()))
+    let config = sources.load().map_err(|problems| Failed::Asked(problems.to_string()))?;
+    match &config.detector.refused {
+        Some(refused) => Err(Failed::Asked(format!("detector.priors: {refused}"))),
+        None => Ok(config),
+    }
 }
 
 pub(super) fn write(file: &Path, text: &str) -> Result<(), Failed> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::backtest::{configuration, unread};
+use super::backtest::{configuration, unread, write};
 use super::progress::Progress;
 use super::{Failed, Subject, Train, output, runtime};
 use crate::config::Config;
@@ -19,6 +19,9 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// Trains and keeps what came of it.
 pub(super) fn train(args: &Train) -> Result<(), Failed> {
     let config = configuration(args.config_file.as_deref())?;
+    if args.subject == Subject::Priors {
+        return priors(args, &config);
+    }
     let failed = |error: train::Error| Failed::Running(error.to_string());
     let signals: Vec<String> = config.signals.iter().map(|signal| signal.name.clone()).collect();
     let data = match &args.prometheus_url {
@@ -31,7 +34,7 @@ pub(super) fn train(args: &Train) -> Result<(), Failed> {
     let subject = match args.subject {
         Subject::IsolationForest => train::Subject::IsolationForest,
         Subject::LstmAutoencoder => train::Subject::LstmAutoencoder,
-        Subject::All => train::Subject::All,
+        Subject::All | Subject::Priors => train::Subject::All,
     };
     let keep = config.detector.models.keep_versions;
     let mut progress = Progress::new("train");
@@ -51,13 +54,38 @@ pub(super) fn train(args: &Train) -> Result<(), Failed> {
     ))
 }
 
-fn read(args: &Train) -> Result<Dataset, Failed> {
-    let columns = Columns {
+/// What is typical of the machines whose recordings are given, as a file.
+fn priors(args: &Train, config: &Config) -> Result<(), Failed> {
+    if args.data.is_empty() {
+        return Err(Failed::Asked("train priors needs the recordings of machines; give --data".to_owned()));
+    }
+    let columns = columns(args);
+    let read = |file: &std::path::PathBuf| Dataset::read(file, &columns).map_err(|bad| unread(&bad));
+    let machines = args.data.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let mut progress = Progress::new("train priors");
+    let text = train::priors(&machines, config, &mut |done, of| progress.tell(done, of));
+    drop(progress);
+    let text = text.map_err(|error| Failed::Running(error.to_string()))?;
+    write(&args.output, &text)?;
+    output::say(format_args!(
+        "priors of {} machines, {} bytes, in {}; name it in detector.priors",
+        machines.len(),
+        text.len(),
+        args.output.display()
+    ))
+}
+
+fn columns(args: &Train) -> Columns {
+    Columns {
         time: args.time_column.clone(),
         label: None,
         ignore: args.ignore_column.clone(),
         refuse_labels: true,
-    };
+    }
+}
+
+fn read(args: &Train) -> Result<Dataset, Failed> {
+    let columns = columns(args);
     let read = |file| Dataset::read(file, &columns).map_err(|bad| unread(&bad));
     let mut files = args.data.iter();
     let Some(first) = files.next() else { return Err(Failed::Asked("give --data".to_owned())) };

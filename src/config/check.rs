@@ -269,6 +269,9 @@ pub fn check_file(path: &Path, environment: &[(String, String)]) -> Result<Check
     let sources =
         Sources { file: Some(path.to_owned()), environment: environment.to_vec(), quick_start: false };
     let config = sources.load()?;
+    if let Some(refused) = config.detector.refused {
+        return Err(Problems(vec![format!("{}: detector.priors: {refused}", path.display())]));
+    }
     let (targets, signals) = (config.scrape.targets.len(), config.signals.len());
     Ok(Checked { summary: format!("{}: {targets} targets, {signals} signals", path.display()) })
 }

@@ -1,5 +1,6 @@
 //! The section `detector`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -7,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::isolation;
 use super::lstm;
 use super::panel::Settings;
+use super::priors::Priors;
 use super::season::Period;
 use crate::setting::{Ratio, Span};
 
@@ -31,7 +33,20 @@ pub struct Config {
     pub seasonal_esd: SeasonalEsd,
     /// Fitted models.
     pub models: Models,
+    /// What is known of machines before anything is known of one: `builtin`, a file by `train priors`, or nothing.
+    pub priors: String,
+    /// What `priors` names, or the built-in ones where that was refused.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub known: Arc<Priors>,
+    /// Why it was refused.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub refused: Option<String>,
 }
+
+/// The word for the priors that come with the program.
+pub const BUILT_IN: &str = "builtin";
 
 /// `detector.isolation_forest`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -136,6 +151,9 @@ impl Default for Config {
             zscore: Zscore::default(),
             seasonal_esd: SeasonalEsd::default(),
             models: Models::default(),
+            priors: BUILT_IN.to_owned(),
+            known: Priors::built_in(),
+            refused: None,
         }
     }
 }
@@ -214,8 +232,35 @@ impl Config {
             interval,
             open_after: open_after as usize,
             retrain_every: rows(self.models.retrain_interval.0, interval),
-            priors: super::priors::Priors::built_in(),
+            priors: Arc::clone(&self.known),
             remember: None,
+        }
+    }
+
+    /// The file of priors, where one is named.
+    pub fn priors_file(&mut self) -> Option<&mut String> {
+        Some(&mut self.priors).filter(|priors| *priors != BUILT_IN && !priors.is_empty())
+    }
+
+    /// The same with nothing known of machines, and by which nothing is an anomaly, so that all that is seen is learned.
+    #[must_use]
+    pub fn unknowing(&self) -> Self {
+        Self { known: Arc::default(), ensemble_threshold: ratio(1.0), ..self.clone() }
+    }
+
+    /// Takes up what `priors` names. A file is read by `read`; one that cannot be used is refused, and the built-in ones stay.
+    pub fn take_up_priors(&mut self, read: impl FnOnce(&str) -> Result<String, String>) {
+        (self.known, self.refused) = (Priors::built_in(), None);
+        match self.priors.as_str() {
+            BUILT_IN => {}
+            "" => self.known = Arc::default(),
+            file => match read(file).and_then(|text| Priors::parse(&text)) {
+                Ok(priors) => self.known = Arc::new(priors),
+                Err(problem) => {
+                    self.refused =
+                        Some(format!("{file}: {problem}; the priors that come with the program are used"));
+                }
+            },
         }
     }
 

@@ -1,7 +1,8 @@
 //! What is known of machines in general before anything is known of one: the tails of each part's scores.
 //!
-//! Empirical Bayes (Robbins 1956): the tails are fitted to what machines typically score, and give way to a machine's own scores as these come (see [`super::calibrate::Calibration`]). Those that come with the program are of
-//! the recordings that the file names; `train priors` makes a site's own.
+//! Empirical Bayes (Robbins 1956): the tails are fitted to what machines typically score, and give way to a machine's own
+//! scores as these come (see [`super::calibrate::Calibration`]). Those that come with the program are of the recordings that
+//! the file names; `train priors` makes a site's own.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -130,7 +131,7 @@ impl Pool {
         }
     }
 
-    /// The tails of all that was taken in.
+    /// The tails of all that was taken in; a part that no machine has scored with has none.
     pub fn fit(&self) -> Priors {
         let mut priors = Priors::default();
         for (of, quantiles) in priors.parts.iter_mut().zip(&self.quantiles) {
@@ -162,4 +163,52 @@ fn typical(of: &[Quantiles]) -> Option<Quantiles> {
         robust::median(&scores)
     };
     (0..LEVELS).map(median).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BUILT_IN: &str = include_str!("priors.json");
+
+    #[test]
+    fn the_built_in_ones_are_sound_and_name_where_they_come_from() {
+        let priors = Priors::parse(BUILT_IN).unwrap();
+        assert_eq!(priors, *Priors::built_in());
+        let values = priors.at(false);
+        assert!(Part::ALL.into_iter().all(|part| values[part.index()].metric.is_some()));
+        let file: File = serde_json::from_str(BUILT_IN).unwrap();
+        assert!(file.provenance.len() > 50, "{}", file.provenance.len());
+    }
+
+    #[test]
+    fn what_is_written_is_read_as_it_was() {
+        let priors = Priors::built_in();
+        assert_eq!(Priors::parse(&priors.write(vec!["somewhere".to_owned()])).unwrap(), *priors);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_used_is_refused_with_the_reason() {
+        let changed = |from: &str, to: &str| {
+            assert!(BUILT_IN.contains(from), "{from}");
+            BUILT_IN.replacen(from, to, 1)
+        };
+        for (text, reason) in [
+            (String::new(), "cannot be read"),
+            (BUILT_IN[..BUILT_IN.len() / 2].to_owned(), "cannot be read"),
+            ("{}".to_owned(), "has no version"),
+            (changed("\"version\":1", "\"version\":2"), "is of version 2, not 1"),
+            (changed("\"version\":1", "\"version\":0"), "is of version 0, not 1"),
+            (
+                changed("\"isolation\":", "\"crystal_ball\":"),
+                "cannot be read: unknown variant `crystal_ball`",
+            ),
+            (changed("\"provenance\":", "\"source\":"), "cannot be read: unknown field `source`"),
+            (changed("\"scale\":", "\"scale\":-"), "holds no tail of"),
+            (changed("\"shape\":", "\"shape\":1"), "holds no tail of"),
+        ] {
+            let refused = Priors::parse(&text).unwrap_err();
+            assert!(refused.starts_with(reason), "{refused}");
+        }
+    }
 }

@@ -5,8 +5,9 @@
 //! incident nor a holiday moves it; it is kept only where the *other* periods foretell each one better than nothing does
 //! (leave one out), because noise has medians as well. Around the center lies a range: a value is expected anywhere in
 //! what most periods reached about that time. So a backup that begins ten minutes late is what it was yesterday, and one
-//! that is missing is not an outage. Periods other than the usual ones come from the periodogram (augurs), refined by
-//! autocorrelation, because a periodogram's bins are wide at long periods.
+//! that is missing is not an outage.
+
+mod period;
 
 use std::time::Duration;
 
@@ -28,8 +29,6 @@ const LEAVES: f64 = 0.97;
 const LESS: f64 = 0.1;
 /// Phases of a profile that are levelled out to either side, as a share of the period.
 const LEVELLED: usize = 96;
-/// How far around the periodogram's peak the autocorrelation looks.
-const REFINE: f64 = 0.35;
 /// How much earlier or later what recurs may happen, as a share of the period, and at most.
 const EARLIER: usize = 96;
 const MOST_EARLIER: Duration = Duration::from_mins(30);
@@ -211,7 +210,7 @@ fn candidates(rest: &Rest, period: &Period) -> Vec<usize> {
         Period::OneOf(periods) => periods.iter().map(in_steps).collect(),
         Period::Auto => {
             let usual = USUAL.iter().map(in_steps);
-            let shown = find_period(&rest.mean);
+            let shown = period::find(&rest.mean);
             let is_new =
                 |steps: &usize| USUAL.iter().map(in_steps).all(|usual| steps.abs_diff(usual) * 8 > usual);
             usual.chain(shown.filter(is_new)).collect()
@@ -425,42 +424,6 @@ fn rolling_median(values: &[f64], window: usize) -> Vec<f64> {
         medians.push(robust::median(sorted.sorted()).unwrap_or(values[at]));
     }
     medians
-}
-
-fn find_period(values: &[f64]) -> Option<usize> {
-    let longest = values.len() / PERIODS;
-    if longest <= SHORTEST {
-        return None;
-    }
-    let flat = detrend(values);
-    if flat.iter().all(|x| x.abs() < 1e-12) {
-        return None;
-    }
-    let detector = augurs::seasons::PeriodogramDetector::builder()
-        .min_period(SHORTEST as u32)
-        .max_period(longest as u32)
-        .threshold(0.5)
-        .build();
-    // Peaks come in ascending order of power.
-    let peak = detector.periodogram(&flat).peaks(0.5).last()?.period as usize;
-    let reach = |factor: f64| ((peak as f64 * factor) as usize).clamp(SHORTEST, longest);
-    let by_correlation = |a: &usize, b: &usize| correlation(&flat, *a).total_cmp(&correlation(&flat, *b));
-    (reach(1.0 - REFINE)..=reach(1.0 + REFINE)).max_by(by_correlation)
-}
-
-fn detrend(values: &[f64]) -> Vec<f64> {
-    let n = values.len() as f64;
-    let (center, mean) = ((n - 1.0) / 2.0, values.iter().sum::<f64>() / n);
-    let moment = |(i, v): (usize, &f64)| (i as f64 - center) * (v - mean);
-    let spread = (n * n - 1.0) * n / 12.0;
-    let slope = values.iter().enumerate().map(moment).sum::<f64>() / spread;
-    values.iter().enumerate().map(|(i, v)| v - mean - slope * (i as f64 - center)).collect()
-}
-
-/// Mean product at `lag`.
-fn correlation(values: &[f64], lag: usize) -> f64 {
-    let pairs = values.iter().zip(&values[lag.min(values.len())..]);
-    pairs.map(|(a, b)| a * b).sum::<f64>() / (values.len() - lag).max(1) as f64
 }
 
 /// Each phase's median over the periods, levelled out and around 0; `None` where the other periods do not foretell each one.

@@ -12,7 +12,7 @@ use super::Metadata;
 
 const MAGIC: [u8; 8] = *b"DWCPMODL";
 /// Raised whenever the models in it are laid out otherwise: they would be misread.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 const PREAMBLE: usize = MAGIC.len() + 4 + 4 + 8;
 const CHECKSUM: usize = 4;
 /// Bytes a file may have.

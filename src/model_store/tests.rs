@@ -72,7 +72,7 @@ fn the_format_is_what_files_written_by_earlier_programs_have() {
     let bytes = file::encode(&metadata(2), b"payload").unwrap();
     let header = r#"{"features":["latency","jitter"],"rows":2,"first":1000,"last":21000,"fingerprint":"5f3a","seed":7,"detectors":["isolation_forest"],"interval_ms":10000}"#;
     let expect = [
-        &b"DWCPMODL\x02\0\0\0"[..],
+        &b"DWCPMODL\x03\0\0\0"[..],
         &[header.len() as u8, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0],
         header.as_bytes(),
         b"payload",
@@ -183,27 +183,27 @@ fn sealed(format: u32, header: &str) -> Vec<u8> {
 fn a_foreign_file_is_refused_with_the_reason() {
     let good = serde_json::to_string(&metadata(1)).unwrap();
     let more = good.replacen('{', "{\"later\":1,", 1);
-    let endless = [&b"DWCPMODL\x02\0\0\0"[..], &[0xff; 12], &[0; 100]].concat();
+    let endless = [&b"DWCPMODL\x03\0\0\0"[..], &[0xff; 12], &[0; 100]].concat();
     for (bytes, reason) in [
         (b"#!/bin/sh\n".to_vec(), "is no model of this program"),
         (Vec::new(), "has 0 bytes where it should have"),
-        (sealed(1, &good), "has format 1, and this program reads 2"),
-        (sealed(2, "{}"), "has a header that cannot be read: missing field `features`"),
-        (sealed(2, &more), "has a header that cannot be read: unknown field `later`"),
+        (sealed(2, &good), "has format 2, and this program reads 3"),
+        (sealed(3, "{}"), "has a header that cannot be read: missing field `features`"),
+        (sealed(3, &more), "has a header that cannot be read: unknown field `later`"),
         (endless, "has 124 bytes where it should have 18446744073709551615"),
     ] {
         let refusal = file::decode(&bytes).unwrap_err().to_string();
         assert!(refusal.starts_with(reason), "{refusal}");
         assert!(refusal.contains(';'), "no remedy: {refusal}");
     }
-    assert!(file::decode(&sealed(2, &good)).is_ok());
+    assert!(file::decode(&sealed(3, &good)).is_ok());
 }
 
 proptest::proptest! {
     #[test]
     fn no_bytes_make_the_reader_panic(tail in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
         assert!(file::decode(&tail).is_err());
-        assert!(file::decode(&[&b"DWCPMODL\x02\0\0\0"[..], &tail].concat()).is_err());
+        assert!(file::decode(&[&b"DWCPMODL\x03\0\0\0"[..], &tail].concat()).is_err());
     }
 }
 

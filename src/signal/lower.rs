@@ -41,7 +41,9 @@ pub(super) fn plan(expr: &str, macros: &Macros) -> Result<Plan, ExprError> {
 pub(super) fn syntax(expr: &str) -> Result<Expr, ExprError> {
     function::teach_parser();
     bounds::check(expr)?;
-    parser::parse(expr)
+    // The parser makes durations of numbers, and panics at one that is none, as in `offset 1e308`.
+    std::panic::catch_unwind(|| parser::parse(expr))
+        .unwrap_or_else(|_| Err("a number is no length of time; give one such as 5m".to_owned()))
         .map_err(|error| ExprError::Syntax(error.split_whitespace().collect::<Vec<_>>().join(" ")))
 }
 

@@ -253,6 +253,15 @@ const WORDS: &[&str] = &[
     "time()",
 ];
 
+#[test]
+fn a_number_that_is_no_length_of_time_is_refused() {
+    for expr in
+        ["b offset 1e308", "b offset -1e308", "b offset NaN", "rate(b[1e308])", "b[NaN]", "b[5m:1e308]"]
+    {
+        assert!(Plan::parse(expr, &MACROS).is_err(), "{expr}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -122,6 +122,42 @@ fn trained_models_vote_at_once_and_a_rollback_is_taken_up_without_a_restart() {
     assert_eq!(version(&sidecar).as_deref(), Some("000001"));
 }
 
+#[test]
+fn a_sites_own_priors_are_trained_and_named_and_a_file_that_cannot_be_used_is_refused_by_name() {
+    let place = Place::new();
+    let machines = [1, 2].map(|seed| place.put(&format!("machine-{seed}.csv"), csv(seed, 900)));
+    let file = place.path("priors.json").display().to_string();
+    let train = |output: &str| {
+        let data = ["train", "priors", "--data", &machines[0], &machines[1], "--output", output];
+        tool(PROGRAM, &data, "")
+    };
+    let (status, said) = train(&file);
+    assert!(status == 0 && said.contains("priors of 2 machines, "), "{status} {said}");
+    let first = std::fs::read(&file).unwrap();
+    assert_eq!(train(&file).0, 0);
+    assert!(first == std::fs::read(&file).unwrap(), "the same data give the same bytes");
+
+    let check = |priors: &str| {
+        let configuration = place.put("c.yaml", format!("detector: {{priors: {priors}}}\n"));
+        tool(PROGRAM, &["check-config", &configuration], "")
+    };
+    for good in ["builtin", "\"\"", "priors.json", &file] {
+        let (status, said) = check(good);
+        assert_eq!(status, 0, "{good}: {said}");
+    }
+    place.put("half.json", &first[..first.len() / 2]);
+    for (bad, reason) in [("half.json", "cannot be read: EOF"), ("none.json", "cannot be read: No such file")]
+    {
+        let (status, said) = check(bad);
+        assert!(status == 1 || status == 2, "{status}");
+        assert!(said.contains("detector.priors: ") && said.contains(bad) && said.contains(reason), "{said}");
+    }
+    // Who runs with them is not kept from starting.
+    let sidecar = sidecar(&config(exporter(), &SIGNALS, "detector: {priors: none.json}\n"));
+    wait_for("the refusal", Duration::from_secs(5), || log(&sidecar).contains("the priors that come with"));
+    assert!(sidecar.get("/-/healthy").is_some());
+}
+
 /// The bytes of the one version that came of training on `data`.
 fn trained(name: &str, data: &[u8]) -> Vec<u8> {
     let place = Place::new();

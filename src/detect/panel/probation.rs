@@ -263,8 +263,6 @@ mod tests {
     use crate::detect::pace::Look;
 
     const OPEN_AFTER: usize = 3;
-    /// Metrics of a row.
-    const WIDTH: usize = 2;
 
     fn at(check: usize) -> Timestamp {
         Timestamp::from_millis(check as i64 * 10_000)
