@@ -204,7 +204,7 @@ mod tests {
         use rand_core::Rng;
         let mut random = rand_pcg::Pcg64Mcg::new(seed);
         let mut value = || 50.0 + stray * (f64::from(random.next_u32()) / f64::from(u32::MAX) - 0.5);
-        let points = (0..900).map(|row| (Timestamp::from_seconds(row as f64 * 10.0), value())).collect();
+        let points = (0..900).map(|row| (Timestamp::from_seconds(f64::from(row) * 10.0), value())).collect();
         Dataset::of_columns(Path::new("/somewhere/machine.csv"), vec![("load".to_owned(), points)])
     }
 

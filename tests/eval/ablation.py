@@ -40,6 +40,7 @@ SETTINGS = [
     ("hysteresis", "five checks before it closes: one is enough", {"DWCP__INCIDENT__CLEAR_AFTER": "1"}),
 ]
 SURPRISE, PANEL, CALIBRATE = "detect/surprise.rs", "detect/panel.rs", "detect/calibrate.rs"
+PACE, LEARNING = "detect/pace.rs", "detect/panel/learning.rs"
 # What is left out of the copy: name, what it is, and for each place a file below src, what stands there, and what will.
 CODE = [
     ("spheres", "the forest's second half, the distance of the whole row from normal ones", [(
@@ -63,36 +64,48 @@ CODE = [
     ("spans", "the z-score's other spans and its step: one window is left", []),
     ("slow", "the second pace, all parts on five-minute means as well", []),
     ("alone", "leaving values that stand alone out of what is looked back on: all count", [(
-        "detect/stray.rs", "    (checks as usize)", '    (if crate::without("alone") { 0.0 } else { checks } as usize)',
+        PACE, "        let alone = alone(", '        let alone = if crate::without("alone") { 0 } else { 1 } * alone(',
     )]),
     ("season", "seasons", [(
-        "detect/seasonal_esd.rs",
+        "detect/expectation.rs",
         "        self.season = season;",
         '        self.season = season.filter(|_| !crate::without("season"));',
     )]),
     ("pareto", "the shape of the tail, which is exponential then", [(
         CALIBRATE, ".clamp(0.0, 0.5);", '.clamp(0.0, if crate::without("pareto") { 0.0 } else { 0.5 });',
     )]),
+    ("priors", "what is known of other machines", [(
+        CALIBRATE,
+        "        let Some(prior) = &self.prior else",
+        '        let Some(prior) = self.prior.as_ref().filter(|_| !crate::without("priors")) else',
+    )]),
     ("together", "the calibrated mean of the most surprised metrics: the bound by their number is left", [(
         SURPRISE,
-        "        let Some(together) = by(",
-        '        if crate::without("together") { return Some(alone); }\n        let Some(together) = by(',
+        "        let Some(together) = self",
+        '        if crate::without("together") { return Some(alone); }\n        let Some(together) = self',
     )]),
     ("bound", "that bound: the calibrated mean is left", [(
         SURPRISE, "        if width > NARROW &&", '        if crate::without("bound") || width > NARROW &&',
     )]),
-    ("withhold", "keeping back what was flagged: all is learned", [(
-        PANEL,
-        "        if in_incident || self.flags(metric) {",
-        '        if crate::without("withhold") {\n            Suspicion::None\n        } else if in_incident || self.flags(metric) {',
-    )]),
-    ("suspicious", "keeping back scores that are suspicious, though not flagged, from a calibration", [(
-        CALIBRATE, "if !flagged && (!is_suspicious", 'if !flagged && (crate::without("suspicious") || !is_suspicious',
+    ("withhold", "keeping back what was flagged: all is learned", [
+        (
+            LEARNING,
+            "            let flagged = standing.active[metric] || verdict.flags(metric) || is_touched;",
+            '            let flagged = !crate::without("withhold") && (standing.active[metric] || verdict.flags(metric) || is_touched);',
+        ),
+        (
+            "detect/panel/probation.rs",
+            "        let fires = standing.firing.contains(&true);",
+            '        let fires = !crate::without("withhold") && standing.firing.contains(&true);',
+        ),
+    ]),
+    ("floor", "that the threshold never falls below where it began: it may by two fifths", [(
+        "detect/budget.rs", "clamp(RANGE.0 * begun", 'clamp(if crate::without("floor") { 0.6 } else { RANGE.0 } * begun',
     )]),
     ("following", "calibrations that follow: they stay as training left them", [(
-        CALIBRATE,
-        "        if !flagged && (",
-        '        if crate::without("following") && self.trained.is_some() {\n            return;\n        }\n        if !flagged && (',
+        LEARNING,
+        "    for (pace, raw) in paces.iter_mut().zip(&row.raw) {",
+        '    if crate::without("following") && !is_young {\n        return;\n    }\n    for (pace, raw) in paces.iter_mut().zip(&row.raw) {',
     )]),
     ("curve", "the curve from surprise to confidence: a plain saturation is left", [(
         "detect/vote.rs",
