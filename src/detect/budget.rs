@@ -104,7 +104,13 @@ impl Budget {
     pub fn adopt(&mut self, learned: &Self) {
         self.blocks.clone_from(&learned.blocks);
         self.stride = learned.stride;
-        self.settle();
+        if learned.trained.is_some() && learned.per_day == self.per_day {
+            // Measured anew it would be of what was not flagged since.
+            self.trained = learned.trained;
+            self.fit();
+        } else {
+            self.settle();
+        }
     }
 
     /// What is known so far comes of a training: κ stays around what it measures.

@@ -44,6 +44,8 @@ const SAME_SCALE: f64 = 2.5;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Baseline {
     interval: Duration,
+    /// Whether values are residuals already, around 0.
+    is_null: bool,
     season: Option<Arc<Season>>,
     level: Trend,
     gain: f64,
@@ -93,6 +95,7 @@ impl Baseline {
     pub fn new(interval: Duration) -> Self {
         Self {
             interval,
+            is_null: false,
             season: None,
             level: Trend::new(span(interval, QUICK), u32::MAX),
             gain: 1.0,
@@ -102,8 +105,16 @@ impl Baseline {
         }
     }
 
+    /// Of what is a residual already: 0 is expected, whatever comes.
+    pub fn of_residuals() -> Self {
+        Self { is_null: true, ..Self::new(Duration::from_secs(1)) }
+    }
+
     /// What is expected at `at`; `None` before the first value.
     pub fn at(&self, at: Timestamp) -> Option<Expected> {
+        if self.is_null {
+            return Some(Expected { value: 0.0, low: 0.0, high: 0.0, unit: 1.0 });
+        }
         let level = self.level.level()?;
         let Seasonal { center, low, high } = self.seasonal(at);
         let value = level + self.gain * center;
@@ -167,6 +178,9 @@ impl Baseline {
 
     /// Takes in a normal value; `floor` is the least scale of a residual.
     pub fn learn(&mut self, at: Timestamp, value: f64, floor: f64) {
+        if self.is_null {
+            return;
+        }
         let unit = self.at(at).map_or(1.0, |expected| expected.unit);
         self.level.learn(self.level_of(at, value), floor * unit);
     }
@@ -194,6 +208,9 @@ impl Baseline {
     /// where nothing does, in how far values stray.
     pub fn adapt(&mut self) {
         let held = std::mem::take(&mut self.held).values;
+        if self.is_null {
+            return;
+        }
         let newest = &held[held.len() / 2..];
         let Some((level, scale)) = spread(newest, self.gain) else { return };
         let (mut level, mut times) = (level, 1.0);
@@ -241,6 +258,9 @@ impl Baseline {
 
     /// The level and what a unit of a residual stands for, whatever the hour.
     pub fn level(&self) -> Option<(f64, f64)> {
+        if self.is_null {
+            return Some((0.0, 1.0));
+        }
         Some((self.level.level()?, self.gain))
     }
 

@@ -11,6 +11,7 @@ use super::budget::Budget;
 use super::drift::Drift;
 use super::isolation::Isolation;
 use super::lstm::Autoencoder;
+use super::part::Part;
 use super::season::Season;
 use super::surprise::Normal;
 use super::verdict::Detector;
@@ -59,6 +60,20 @@ impl ModelSet {
     /// From bytes; what is wrong with them, if they are none of ours.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
         postcard::from_bytes(bytes).map_err(|error| format!("is no model set of this version: {error}"))
+    }
+
+    /// The same with the fitted models of `new`, and what normal rows score with these: the rest is known for longer.
+    #[must_use]
+    pub fn with_models_of(&self, new: Self) -> Self {
+        let mut set = self.clone();
+        (set.at, set.rows) = (new.at, new.rows);
+        for (pace, new) in set.paces.iter_mut().zip(new.paces) {
+            for part in Part::ALL.into_iter().filter(|part| part.is_fitted()) {
+                pace.normal[part.index()].clone_from(&new.normal[part.index()]);
+            }
+            (pace.isolation, pace.lstm, pace.spreads) = (new.isolation, new.lstm, new.spreads);
+        }
+        set
     }
 
     /// Detectors that have a model in it.

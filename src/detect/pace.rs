@@ -156,7 +156,7 @@ impl Pace {
             std::mem::swap(&mut self.tracks[*is], &mut before.tracks[*was]);
         }
         for part in Part::ALL {
-            if !matches!(part, Part::Isolation | Part::Windows | Part::Lstm) {
+            if !part.is_fitted() {
                 let at = part.index();
                 self.normal[at].inherit(&mut before.normal[at], stays);
             }

@@ -143,6 +143,13 @@ impl Panel {
         }
     }
 
+    /// A panel that knows nothing, and sees what is left of `metrics` once what is expected is taken from them.
+    pub(super) fn of_residuals(settings: Settings, metrics: Vec<Metric>) -> Self {
+        let mut panel = Self::new(settings, metrics);
+        panel.watched.iter_mut().for_each(|watched| watched.baseline = Baseline::of_residuals());
+        panel
+    }
+
     /// Goes on by other settings with what is known.
     pub fn reconfigure(&mut self, settings: Settings) {
         let before = std::mem::replace(&mut self.settings, settings);

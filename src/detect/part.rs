@@ -58,6 +58,11 @@ impl Part {
         }
     }
 
+    /// Whether it scores by a fitted model.
+    pub(super) const fn is_fitted(self) -> bool {
+        matches!(self, Self::Isolation | Self::Windows | Self::Lstm)
+    }
+
     /// For people who ask why.
     pub(super) const fn name(self) -> &'static str {
         match self {

@@ -183,7 +183,9 @@ impl Panel {
             }
             Model::Retrained(Some(retrained)) if retrained.is_better() => {
                 // The metrics are those it was made for, unless they changed meanwhile: then it is of no use.
+                let known = self.budget.clone();
                 let _ = self.take_up(&retrained.set, RETRAINED);
+                self.budget = known;
             }
             Model::Retrained(_) => {}
             Model::Lstm(fitted) => self.install_at(&[Part::Lstm], fitted, |pace, model| {
