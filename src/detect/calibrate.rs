@@ -29,7 +29,8 @@ const FEWEST: usize = 15;
 /// What the shape of a tail is taken for, and the excesses that weigh as much as that.
 const PRIOR_SHAPE: f64 = 0.2;
 const PRIOR_WEIGHT: f64 = 20.0;
-/// Scores of its own that weigh as much as what is known of other machines.
+/// Scores of its own that weigh as much as what is known of other machines: 400 gave the same over simulated weeks without a
+/// training (false alerts a day 0.79 and 0.80).
 const PRIOR_SCORES: f64 = 100.0;
 /// Knots of the empirical part.
 const KNOTS: usize = 33;
@@ -267,11 +268,7 @@ impl Sample {
         if self.scores.len() < MEMORY {
             self.scores.push(score);
         } else if self.stride < self.thinnest {
-            let mut at = 0;
-            self.scores.retain(|_| {
-                at += 1;
-                at % 2 == 0
-            });
+            robust::halve(&mut self.scores);
             self.stride = (2 * self.stride).min(self.thinnest);
             self.scores.push(score);
         } else {

@@ -257,8 +257,9 @@ impl Config {
             file => match read(file).and_then(|text| Priors::parse(&text)) {
                 Ok(priors) => self.known = Arc::new(priors),
                 Err(problem) => {
-                    self.refused =
-                        Some(format!("{file}: {problem}; the priors that come with the program are used"));
+                    self.refused = Some(format!(
+                        "{file}: {problem}; name a file that `train priors` wrote, or builtin: the priors that come with the program are used"
+                    ));
                 }
             },
         }

@@ -286,11 +286,7 @@ impl Held {
         }
         self.passed = 0;
         if self.values.len() == HELD {
-            let mut at = 0;
-            self.values.retain(|_| {
-                at += 1;
-                at % 2 == 0
-            });
+            robust::halve(&mut self.values);
             self.stride = 2 * self.stride.max(1);
         }
         self.values.push(value);

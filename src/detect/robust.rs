@@ -108,6 +108,15 @@ impl SortedWindow {
     }
 }
 
+/// Keeps every second one, so that what is held stays spread evenly over time.
+pub fn halve<T>(values: &mut Vec<T>) {
+    let mut at = 0;
+    values.retain(|_| {
+        at += 1;
+        at % 2 == 0
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

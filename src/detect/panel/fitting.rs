@@ -183,9 +183,7 @@ impl Panel {
             }
             Model::Retrained(Some(retrained)) if retrained.is_better() => {
                 // The metrics are those it was made for, unless they changed meanwhile: then it is of no use.
-                let known = self.budget.clone();
                 let _ = self.take_up(&retrained.set, RETRAINED);
-                self.budget = known;
             }
             Model::Retrained(_) => {}
             Model::Lstm(fitted) => self.install_at(&[Part::Lstm], fitted, |pace, model| {
@@ -248,11 +246,13 @@ impl Panel {
             return Ok(());
         }
         self.take_up(set, version)?;
+        self.budget.adopt(&set.budget);
         self.reseason(set.seasons.clone());
         self.stored = stored;
         Ok(())
     }
 
+    /// Takes up models and calibrations; seasons and the budget stay.
     fn take_up(&mut self, set: &ModelSet, version: &str) -> Result<(), String> {
         let names: Vec<String> = self.names();
         if let Some(misfit) = set.misfit(&names, self.settings.interval) {
@@ -266,7 +266,6 @@ impl Panel {
         let priors = Arc::clone(&self.settings.priors);
         self.trial.forget_parts(&Part::ALL);
         self.paces.iter_mut().zip(&set.paces).for_each(|(pace, set)| pace.adopt(set, &priors));
-        self.budget.adopt(&set.budget);
         for (watched, drift) in self.watched.iter_mut().zip(&set.drifts) {
             watched.drift.clone_from(drift);
         }

@@ -128,8 +128,8 @@ impl Panel {
         {
             let is_young = !self.budget.is_trained();
             absorb(&row, 1, is_young, &mut self.paces);
-            let longest = self.paces.iter().map(Pace::longest_look_back).max().unwrap_or(0);
-            let longest = if is_young { longest } else { 0 };
+            let look_backs = self.paces.iter().filter(|_| is_young).map(Pace::longest_look_back);
+            let longest = look_backs.max().unwrap_or(0);
             let lasting = self.budget.absorb(row.reach, row.is_normal(longest));
             self.trial.keep(row, lasting);
         }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::pace::EDGE;
 use super::super::part::Part;
+use super::super::robust;
 use super::super::surprise::Raw;
 use super::Work;
 use super::opinion::reach;
@@ -196,11 +197,7 @@ impl Probation {
         }
         record.passed = 0;
         if record.rows.len() == ROWS {
-            let mut at = 0;
-            record.rows.retain(|_| {
-                at += 1;
-                at % 2 == 0
-            });
+            robust::halve(&mut record.rows);
             record.stride *= 2;
         }
         row.calm.fill(usize::MAX);
