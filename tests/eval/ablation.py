@@ -15,9 +15,9 @@ import tempfile
 from pathlib import Path
 
 import bundle
-import evaluate
 import figures
 import replay
+import steps
 import table
 
 WITHOUT = "DWCP_WITHOUT"
@@ -137,27 +137,27 @@ def build():
     """The program of which ingredients can be left out."""
     with tempfile.TemporaryDirectory() as directory:
         copy = Path(directory) / "source"
-        shutil.copytree(evaluate.REPOSITORY, copy, ignore=shutil.ignore_patterns(".git", "target"))
+        shutil.copytree(steps.REPOSITORY, copy, ignore=shutil.ignore_patterns(".git", "target"))
         leave_out(copy / "src")
-        target = evaluate.TARGET.resolve() / "ablation"
+        target = steps.TARGET.resolve() / "ablation"
         subprocess.run(["cargo", "build", "--release", "--target-dir", target], cwd=copy, check=True)
-        return target / "release" / evaluate.OURS
+        return target / "release" / steps.OURS
 
 
 def measure(name, program, chosen, judge, asked):
     """Replays without `name`; what was measured before is kept."""
     out = asked.out / name
-    if not (out / evaluate.OURS / "score.json").is_file():
+    if not (out / steps.OURS / "score.json").is_file():
         print(f"without {name}: {len(chosen)} entities, {asked.jobs} at a time", file=sys.stderr)
         out.mkdir(parents=True, exist_ok=True)
-        bundle.write_manifest(asked.bundle, chosen, out / "manifest.json")
+        bundle.write_manifest(chosen, out / "manifest.json")
         environment = next((settings for known, _, settings in SETTINGS if known == name), {WITHOUT: name})
         os.environ.update(environment)
-        replay.replay_all(program, chosen, out / evaluate.OURS, asked.jobs)
+        replay.replay_all(program, chosen, out / steps.OURS, asked.jobs)
         for variable in environment:
             del os.environ[variable]
-        evaluate.score(judge, [evaluate.OURS], out, asked.jobs)
-    return figures.groups(table.read(out, evaluate.OURS, "score")["entities"])
+        steps.score(judge, [steps.OURS], out, asked.jobs)
+    return figures.groups(table.read(out, steps.OURS, "score")["entities"])
 
 
 def shown(measured):
@@ -174,14 +174,14 @@ def shown(measured):
 
 def arguments():
     parser = argparse.ArgumentParser(prog="tests/eval/run --ablation", description="Evaluate without one ingredient after another.")
-    parser.add_argument("--bundle", type=Path, required=True, help="directory with a manifest.json and its files")
+    parser.add_argument("--bundle", type=Path, action="append", required=True, help="directory with a manifest.json; may be given again")
     parser.add_argument("--scorer", type=Path, help="the scorer; score.py beside the bundle by default")
     parser.add_argument("--program", type=Path, help="one of which all can be left out; built by default")
     parser.add_argument("--without", nargs="+", choices=WHAT, default=list(WHAT), metavar="NAME", help=f"of {', '.join(WHAT)}")
     parser.add_argument("--family", nargs="+", action="extend", help="these families alone")
     parser.add_argument("--part", choices=["dev", "check", "all"], default="dev", help="half of the entities, or all")
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time (default: 2)")
-    parser.add_argument("--out", type=Path, default=evaluate.TARGET / "ablation-results", help="where results go, and are kept")
+    parser.add_argument("--out", type=Path, default=steps.TARGET / "ablation-results", help="where results go, and are kept")
     return parser.parse_args()
 
 
@@ -189,10 +189,10 @@ def main():
     asked = arguments()
     try:
         chosen = bundle.entities(asked.bundle, asked.family, asked.part)
-        judge = evaluate.scorer(asked.scorer, asked.bundle)
+        judge = steps.scorer(asked.scorer, asked.bundle)
         program = asked.program or build()
         print(shown({name: measure(name, program, chosen, judge, asked) for name in asked.without}), end="")
-    except (bundle.BundleError, replay.ReplayError, evaluate.StepError, PlaceError, OSError) as error:
+    except (bundle.BundleError, replay.ReplayError, steps.StepError, PlaceError, OSError) as error:
         sys.exit(f"tests/eval/run: {error}")
     except subprocess.CalledProcessError as error:
         sys.exit(f"tests/eval/run: {error.cmd[0]} failed ({error.returncode})")

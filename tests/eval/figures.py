@@ -17,18 +17,19 @@ SEED = 20
 
 @dataclass
 class Figures:
-    """The figures of one group of entities, in the order of FIGURES; `draws` has a row for each bootstrap sample."""
+    """The figures of one group of entities, in the order of `names`; `draws` has a row for each bootstrap sample."""
 
     entities: int
     incidents: int
     values: np.ndarray
     draws: np.ndarray
+    names: tuple[str, ...] = FIGURES
 
     def __getitem__(self, name):
-        return self.values[FIGURES.index(name)]
+        return self.values[self.names.index(name)]
 
     def interval(self, name):
-        return interval(self.draws[:, FIGURES.index(name)])
+        return interval(self.draws[:, self.names.index(name)])
 
 
 def interval(draws):
@@ -41,29 +42,39 @@ def of_family(family, rows):
     """`rows` are the scorer's, one for each entity. The draws of a family depend on its name and size alone, so that
     two methods meet the same draws and may be compared draw by draw.
     """
-    everyone = np.arange(len(rows))[None]
-    random = np.random.default_rng([SEED, *family.encode()])
-    draws = random.integers(len(rows), size=(DRAWS, len(rows)))
-    return Figures(len(rows), sum(row["incidents"] for row in rows), pooled(rows, everyone)[0], pooled(rows, draws))
+    draws = drawn(family, len(rows))
+    return Figures(len(rows), sum(row["incidents"] for row in rows), as_they_are(rows), pooled(rows, draws))
+
+
+def as_they_are(rows):
+    """The figures of all entities, once each."""
+    return pooled(rows, np.arange(len(rows))[None])[0]
+
+
+def drawn(name, size):
+    """The draws of a group, by its name and size alone: positions, a row for each bootstrap sample."""
+    return np.random.default_rng([SEED, *name.encode()]).integers(size, size=(DRAWS, size))
 
 
 def pooled(rows, draws):
     """The figures of each draw, a draw being the positions of the entities in it."""
-
-    def column(name):
-        return np.array([row.get(name, np.nan) for row in rows], dtype=float)[draws]
-
-    def share(part, whole):
-        return divided(column(part).sum(axis=1), column(whole).sum(axis=1))
-
     return np.column_stack([
-        mean_of_known(column("vus_pr")),
-        share("caught", "incidents"),
-        share("true_alerts", "alerts"),
-        share("false_alerts", "normal_days"),
+        mean_of_known(column(rows, draws, "vus_pr")),
+        share(rows, draws, "caught", "incidents"),
+        share(rows, draws, "true_alerts", "alerts"),
+        share(rows, draws, "false_alerts", "normal_days"),
         median_delays(rows, draws),
-        mean_of_known(column("alert_time")),
+        mean_of_known(column(rows, draws, "alert_time")),
     ])
+
+
+def column(rows, draws, name):
+    return np.array([row.get(name, np.nan) for row in rows], dtype=float)[draws]
+
+
+def share(rows, draws, part, whole):
+    """What is counted as `part`, for each that is counted as `whole`, of all that is in a draw."""
+    return divided(column(rows, draws, part).sum(axis=1), column(rows, draws, whole).sum(axis=1))
 
 
 def divided(part, whole):
@@ -78,6 +89,8 @@ def mean_of_known(values):
 
 def median_delays(rows, draws):
     delays = [np.array(row["delays"], dtype=float) for row in rows]
+    if not any(len(known) for known in delays):
+        return np.full(len(draws), np.nan)
 
     def median(draw):
         found = np.concatenate([delays[position] for position in draw])
@@ -94,13 +107,18 @@ def mean_of(families):
         sum(f.entities for f in families),
         sum(f.incidents for f in families),
         values,
-        mean_of_known(draws).reshape(DRAWS, len(FIGURES)),
+        mean_of_known(draws).reshape(families[0].draws.shape),
+        families[0].names,
     )
 
 
 def groups(entities):
     """Figures of each family the scorer tells of, and of the means whose families are all there."""
-    found = {family: of_family(family, rows) for family, rows in entities.items()}
+    return with_means({family: of_family(family, rows) for family, rows in entities.items()})
+
+
+def with_means(found):
+    found = dict(found)
     for name, families in MEANS.items():
         if all(family in found for family in families):
             found[name] = mean_of([found[family] for family in families])

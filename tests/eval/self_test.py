@@ -1,7 +1,6 @@
 """The evaluation's own test, on a bundle it makes: the driver, the peers, the split, the figures and the tables."""
 import argparse
 import shutil
-import subprocess
 import sys
 import tempfile
 import unittest
@@ -11,25 +10,13 @@ import numpy as np
 
 import ablation
 import bundle
-import evaluate
 import figures
 import peers
+import steps
 import table
 import thresholds
 import tiny
-
-HERE = Path(__file__).resolve().parent
-ASKED = argparse.Namespace()
-
-
-def tiny_bundle(test):
-    directory = tempfile.TemporaryDirectory()
-    test.addCleanup(directory.cleanup)
-    path = Path(directory.name)
-    (path / "data").mkdir()
-    tiny.write(path / "data")
-    return path / "data"
-
+from fixtures import ASKED, counted, run_driver, tiny_bundle
 
 class Bundle(unittest.TestCase):
     def test_entities_alternate_between_the_parts_and_keep_theirs_whatever_is_chosen(self):
@@ -44,7 +31,7 @@ class Bundle(unittest.TestCase):
         directory = tiny_bundle(self)
         chosen = bundle.entities(directory, part="check")
         (directory / "some").mkdir()
-        bundle.write_manifest(directory, chosen, directory / "some" / "manifest.json")
+        bundle.write_manifest(chosen, directory / "some" / "manifest.json")
         self.assertEqual(bundle.entities(directory / "some"), chosen)
 
     def test_an_unusable_bundle_is_named_with_a_remedy(self):
@@ -56,6 +43,27 @@ class Bundle(unittest.TestCase):
         (directory / "manifest.json").write_text('{"entities": [{"family": "hosts"}]}')
         with self.assertRaisesRegex(bundle.BundleError, "entity 0 has no 'name'"):
             bundle.entities(directory)
+
+    def test_bundles_are_put_together_by_family_and_no_entity_changes_its_half(self):
+        directories = [tiny_bundle(self), tiny_bundle(self, tiny.SECOND)]
+        found = bundle.entities(directories)
+        self.assertEqual([(e.family, e.name) for e in found], [*tiny.FIRST, *tiny.SECOND])
+        self.assertEqual([e.part for e in found if e.family == "hosts"], ["dev", "check", "dev"])
+        self.assertEqual([e.label_column for e in bundle.entities(directories, families=["quiet"])], [None, None])
+
+    def test_an_entity_that_is_in_two_bundles_is_refused(self):
+        directories = [tiny_bundle(self), tiny_bundle(self)]
+        with self.assertRaisesRegex(bundle.BundleError, "hosts/a is there twice, as .* and .*leave one out of its manifest.json"):
+            bundle.entities(directories)
+
+    def test_a_scorer_is_told_of_a_recording_without_labels_as_one_in_which_nothing_is_labelled(self):
+        directory = tiny_bundle(self, tiny.SECOND)
+        bundle.write_manifest(bundle.entities(directory), directory / "told.json")
+        (directory / "told.json").rename(directory / "manifest.json")
+        quiet = [e for e in bundle.entities(directory) if e.family == "quiet"]
+        header, *rows = quiet[0].file.read_text().splitlines()
+        self.assertEqual((quiet[0].label_column, header), ("label", "t,load,memory,latency,label"))
+        self.assertEqual((len(rows), {row[-2:] for row in rows}), (tiny.ROWS, {",0"}))
 
 
 class Peers(unittest.TestCase):
@@ -110,15 +118,6 @@ class Peers(unittest.TestCase):
         entity = bundle.entities(directory)[0]
         entity.file.write_text("t,load,memory,latency,label\n0,,1,2,0\n60,3,,5,0\n120,6,7,,0\n")
         np.testing.assert_array_equal(peers.load(entity), [[0, 1, 2], [3, 1, 5], [6, 7, 5]])
-
-
-def counted(**other):
-    """One entity as the scorer tells of it."""
-    row = {
-        "name": "x", "vus_pr": 0.5, "alert_time": 0.1, "incidents": 4, "caught": 3, "alerts": 10, "true_alerts": 5,
-        "false_alerts": 5, "normal_days": 10.0, "delays": [60, 120, 600],
-    }
-    return row | other
 
 
 class Aggregates(unittest.TestCase):
@@ -221,7 +220,7 @@ class Ablation(unittest.TestCase):
     def test_every_place_is_in_the_source_once(self):
         with tempfile.TemporaryDirectory() as directory:
             copy = Path(directory) / "src"
-            shutil.copytree(evaluate.REPOSITORY / "src", copy)
+            shutil.copytree(steps.REPOSITORY / "src", copy)
             ablation.leave_out(copy)
             source = "".join(path.read_text() for path in copy.rglob("*.rs"))
         for name, _, _ in ablation.CODE:
@@ -230,7 +229,7 @@ class Ablation(unittest.TestCase):
     def test_a_place_that_is_not_there_is_named(self):
         with tempfile.TemporaryDirectory() as directory:
             copy = Path(directory) / "src"
-            shutil.copytree(evaluate.REPOSITORY / "src", copy)
+            shutil.copytree(steps.REPOSITORY / "src", copy)
             (copy / "detect" / "vote.rs").write_text("")
             with self.assertRaisesRegex(ablation.PlaceError, r"curve: .* stands 0 times in src/detect/vote\.rs"):
                 ablation.leave_out(copy)
@@ -238,11 +237,7 @@ class Ablation(unittest.TestCase):
 
 class Driver(unittest.TestCase):
     def run_it(self, directory, *flags, driver="evaluate.py"):
-        command = [
-            sys.executable, HERE / driver, "--bundle", directory, "--scorer", ASKED.scorer,
-            "--out", directory / "out", *flags,
-        ]
-        return subprocess.run(list(map(str, command)), capture_output=True, text=True)
+        return run_driver(directory, "--bundle", directory, *flags, driver=driver)
 
     def test_a_bundle_becomes_scores_and_tables(self):
         directory = tiny_bundle(self)
@@ -295,14 +290,14 @@ class Driver(unittest.TestCase):
 
 def main():
     parser = argparse.ArgumentParser(prog="tests/eval/run --self-test", description=__doc__)
-    parser.add_argument("--program", type=Path, default=evaluate.TARGET / "debug" / evaluate.OURS)
+    parser.add_argument("--program", type=Path, default=steps.TARGET / "debug" / steps.OURS)
     parser.add_argument("--scorer", type=Path, help="a bundle's score.py; a stand-in by default")
     parser.parse_args(namespace=ASKED)
     if not ASKED.program.is_file():
         sys.exit(f"{ASKED.program}: no program there; run `cargo build` or name one with --program")
     if ASKED.scorer is None:
         print("no --scorer: a stand-in takes its place, so the scorer itself is not tried", file=sys.stderr)
-        ASKED.scorer = HERE / "stand_in_scorer.py"
+        ASKED.scorer = steps.HERE / "stand_in_scorer.py"
     unittest.main(argv=[sys.argv[0]])
 
 

@@ -29,6 +29,8 @@ def runs(marks, gap=0):
 
 def roc(labels, scores):
     inside, outside = scores[labels], scores[~labels]
+    if not len(inside):
+        return float("nan")
     return float(((inside[:, None] > outside) + 0.5 * (inside[:, None] == outside)).mean())
 
 
@@ -62,8 +64,9 @@ def summary(rows):
     total = lambda name: sum(row[name] for row in rows)
     share = lambda part, whole: total(part) / total(whole) if total(whole) else float("nan")
     delays = [delay for row in rows for delay in row["delays"]]
+    ranked = [row["vus_pr"] for row in rows if row["vus_pr"] == row["vus_pr"]]
     return {
-        "vus_pr": total("vus_pr") / len(rows),
+        "vus_pr": sum(ranked) / len(ranked) if ranked else float("nan"),
         "inc_recall": share("caught", "incidents"),
         "alert_prec": share("true_alerts", "alerts"),
         "false_per_day": share("false_alerts", "normal_days"),
