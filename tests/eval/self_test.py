@@ -17,6 +17,12 @@ import table
 import thresholds
 import tiny
 from fixtures import ASKED, counted, run_driver, tiny_bundle
+from protocol_test import Curve, Differences, Operations, Rule, Variants
+from variants_test import Comparison, Suite
+
+# Test classes of other files, which unittest finds by their being here.
+ELSEWHERE = (Variants, Differences, Rule, Curve, Operations, Comparison, Suite)
+
 
 class Bundle(unittest.TestCase):
     def test_entities_alternate_between_the_parts_and_keep_theirs_whatever_is_chosen(self):
