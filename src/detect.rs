@@ -19,6 +19,7 @@ pub mod panel;
 mod part;
 pub mod past;
 pub mod priors;
+pub mod rare_state;
 pub mod robust;
 pub mod season;
 pub mod seasonal_esd;

@@ -12,6 +12,8 @@ pub struct Explanation {
     pub at: Timestamp,
     /// Where the metric was expected.
     pub band: Option<Band>,
+    /// What is strange about it where that is no distance from what is expected, in words.
+    pub state: Option<String>,
     /// One a detector that was ready, in the order of [`Detector::ALL`].
     pub evidence: Vec<Evidence>,
 }

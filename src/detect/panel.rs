@@ -34,6 +34,7 @@ use super::guard::Guard;
 use super::memory::Memory;
 use super::pace::{Cut, Pace};
 use super::part::Part;
+use super::rare_state::{RareStates, State};
 use super::verdict::{Assessment, Band, Detector, PerDetector};
 use super::vote::{self, CANONICAL_THRESHOLD, Weights};
 use crate::series::Timestamp;
@@ -69,6 +70,8 @@ pub struct Verdict {
 pub struct MetricVerdict {
     /// The vote on it; `None` without a value or before anybody can judge it.
     pub assessment: Option<Assessment>,
+    /// How strange it is, without a threshold and without bounds, 0 and up: what ranks.
+    pub strength: f64,
     /// Where it is expected.
     pub band: Option<Band>,
     /// Whether it is anomalous by itself with every knob at its default.
@@ -92,6 +95,7 @@ struct Watched {
     drift: Option<Drift>,
     /// Checks in a row at which it was withheld and back within its band.
     back: u32,
+    states: RareStates,
     /// Checks in a row at which it was outside its band, on a side that matters, whatever the vote said of it.
     outside: u32,
 }
@@ -191,9 +195,10 @@ impl Panel {
         let is_flagged = exceeds(canonical.target.as_ref(), CANONICAL_THRESHOLD);
         verdict.flagged = canonical.consensus.filter(|_| is_flagged);
         let metrics = verdict.metrics.iter_mut().zip(&canonical.metrics).zip(&self.watched);
-        for ((metric, canonical_metric), watched) in metrics {
+        for (((metric, canonical_metric), watched), state) in metrics.zip(&work.states) {
+            let is_stuck = matches!(state, Some((State::Unchanged(_), _)));
             metric.flagged = exceeds(canonical_metric.assessment.as_ref(), CANONICAL_THRESHOLD);
-            metric.is_level = watched.baseline.is_level();
+            metric.is_level = watched.baseline.is_level() && !is_stuck;
         }
         work.strength = strength(work);
         work.course = self.course + COURSE * (work.strength - self.course);
@@ -209,10 +214,14 @@ impl Panel {
             pace.look(&work.residuals, &work.least, self.width, look);
         }
         work.gated.clear();
+        work.states.clear();
         for (at, (value, watched)) in values.iter().zip(&self.watched).enumerate() {
             let expected = self.expected(work, at).map(|(expected, _)| expected);
             let passes = value.zip(expected).is_some_and(|(value, e)| watched.metric.gate.passes(value, e));
             work.gated.push(!passes);
+            // A value that does not change is where it is expected, or not, for no reason: no bound holds for it.
+            let state = value.and_then(|value| watched.states.of(value));
+            work.states.push(state.filter(|(state, _)| passes || matches!(state, State::Unchanged(_))));
         }
     }
 
@@ -261,6 +270,7 @@ impl Panel {
             let looks = work.looks.iter().zip(self.paces.iter().map(|pace| &pace.normal));
             work.deviations.push(opinion::deviations(looks, metric));
         }
+        opinion::add_states(work);
     }
 
     /// From surprises to assessments, by `knobs`.
@@ -277,7 +287,10 @@ impl Panel {
                 let own = if judged { opinion::fill(own, &target) } else { own };
                 let assessment = vote::assess(own, &work.deviations[metric], &weights);
                 let band = self.band(work, metric);
-                MetricVerdict { assessment, band, ..MetricVerdict::default() }
+                let strength = vote::strength(&std::array::from_fn(|d| {
+                    work.surprises[d].metrics.get(metric).copied().flatten()
+                }));
+                MetricVerdict { assessment, strength, band, ..MetricVerdict::default() }
             })
             .collect();
         let consensus = self.consensus(&metrics);
@@ -313,6 +326,7 @@ impl Panel {
     /// What was before a gap in time is no shape to compare with.
     pub fn gap(&mut self) {
         self.paces.iter_mut().for_each(Pace::gap);
+        self.watched.iter_mut().for_each(|watched| watched.states.gap());
         self.budget.pass_over();
         self.trial.gap();
     }
@@ -394,6 +408,7 @@ impl Watched {
             guard: Guard::default(),
             drift: None,
             back: 0,
+            states: RareStates::new(interval),
             outside: 0,
         }
     }

@@ -119,6 +119,8 @@ pub struct MetricSnapshot {
     pub outside: u32,
     /// The vote on it; `None` while nobody can vote or there is no value.
     pub assessment: Option<Assessment>,
+    /// How strange it is, without a threshold and without bounds, 0 and up: what ranks. `None` where there is no vote.
+    pub strength: Option<f64>,
     /// Severity of the incident that fires for it.
     pub firing: Option<Severity>,
     /// Population stability index of its last day against the training; `None` without models or too early.

@@ -78,6 +78,9 @@ pub(super) fn annotations(
     if !expected.is_empty() {
         said = format!("{said}, expected {}", with_unit(&expected));
     }
+    if let Some(state) = incident.explanation.as_ref().and_then(|explanation| explanation.state.as_ref()) {
+        said = format!("{said}, {state}");
+    }
     let votes: Vec<String> =
         incident.votes().map(|(detector, c)| format!("{}={}", detector.name(), short(c))).collect();
     let (models, also) = (votes.join(", "), incident.also.join(", "));

@@ -61,6 +61,7 @@ fn metric_snapshot(name: &str, at: Timestamp) -> MetricSnapshot {
             confidences: [Some(0.1); Detector::COUNT],
             ..Assessment::default()
         }),
+        strength: Some(0.5),
         firing: None,
         drift: None,
         runbook_url: None,

@@ -211,6 +211,11 @@ fn signals(page: &mut Page, snapshot: &Snapshot) {
     );
     page.per_metric(
         snapshot,
+        ("dwcp_anomaly_strength", "How strange the value is, from 0 up and unbounded: sort by it."),
+        |m| m.strength,
+    );
+    page.per_metric(
+        snapshot,
         ("dwcp_signal_anomalous", "Whether the signal's score exceeds the ensemble's threshold."),
         |m| Some(f64::from(u8::from(m.assessment?.score > snapshot.threshold))),
     );

@@ -29,6 +29,7 @@ fn promtool_has_nothing_to_say_about_our_page_fresh_or_full() {
         "dwcp_anomaly_detection_latency_seconds_bucket",
         "dwcp_metrics_processed_total",
         "dwcp_anomaly_score",
+        "dwcp_anomaly_strength",
         "dwcp_anomaly_deviation_sigma",
         "dwcp_anomaly_firing",
         "dwcp_signal_value",

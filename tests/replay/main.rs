@@ -12,6 +12,7 @@ mod golden;
 mod host;
 mod kept;
 mod properties;
+mod rare;
 mod repeated;
 mod several;
 mod soon;

@@ -17,7 +17,8 @@ impl Panel {
         let ready = Detector::ALL.into_iter().filter(|detector| self.is_ready(*detector));
         let evidence = ready.map(|detector| self.evidence(detector, metric, work, verdict)).collect();
         let band = verdict.metrics.get(metric).and_then(|metric| metric.band);
-        Explanation { at, band, evidence }
+        let state = work.states.get(metric).copied().flatten();
+        Explanation { at, band, state: state.map(|(state, _)| state.to_string()), evidence }
     }
 
     fn evidence(&self, detector: Detector, metric: usize, work: &Work, verdict: &Verdict) -> Evidence {

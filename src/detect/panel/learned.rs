@@ -15,13 +15,14 @@ use super::super::isolation::Isolation;
 use super::super::lstm::Autoencoder;
 use super::super::memory::{Counts, Remembered};
 use super::super::pace::Pace;
+use super::super::rare_state::RareStates;
 use super::super::verdict::PerDetector;
 use super::probation::Probation;
 use super::{Due, Panel, cut};
 use crate::series::Timestamp;
 
 /// Raised whenever the bytes are laid out otherwise or mean something else: they would be misread.
-const FORMAT: u32 = 7;
+const FORMAT: u32 = 8;
 
 /// What a panel knows, but for its rows.
 #[derive(Clone)]
@@ -52,6 +53,7 @@ struct Watched {
     baseline: Baseline,
     guard: Guard,
     back: u32,
+    states: RareStates,
     outside: u32,
     drift: Option<(Drift, [f64; 10])>,
 }
@@ -132,6 +134,7 @@ impl Panel {
             baseline: watched.baseline.clone(),
             guard: watched.guard.clone(),
             back: watched.back,
+            states: watched.states.clone(),
             outside: watched.outside,
             drift: watched.drift.clone().map(|drift| (drift.now(), drift)).map(|(now, drift)| (drift, now)),
         };
@@ -158,7 +161,7 @@ impl Panel {
         for (own, kept) in self.watched.iter_mut().zip(state.watched) {
             (own.metric.name, own.metric.in_vector) = (kept.name, kept.in_vector);
             (own.guard, own.baseline) = (kept.guard, kept.baseline);
-            (own.back, own.outside) = (kept.back, kept.outside);
+            (own.back, own.outside, own.states) = (kept.back, kept.outside, kept.states);
             own.drift = kept.drift.map(|(mut drift, now)| {
                 drift.go_on(now);
                 drift
@@ -190,6 +193,7 @@ impl Panel {
             self.watched[*is].guard = before.watched[*was].guard.clone();
             self.watched[*is].baseline = before.watched[*was].baseline.clone();
             self.watched[*is].drift = before.watched[*was].drift.take();
+            self.watched[*is].states = before.watched[*was].states.clone();
             self.watched[*is].outside = before.watched[*was].outside;
         }
         for (own, before) in self.paces.iter_mut().zip(&mut before.paces) {
@@ -299,7 +303,7 @@ mod tests {
     fn the_layout_of_the_bytes_does_not_change_without_their_number() {
         let bytes = panel().learned().state().unwrap();
         let found = (FORMAT, bytes.len());
-        assert_eq!(found, (7, 2726), "raise FORMAT and expect this");
+        assert_eq!(found, (8, 2762), "raise FORMAT and expect this");
     }
 
     #[test]

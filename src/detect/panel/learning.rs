@@ -52,6 +52,7 @@ impl Panel {
             let learn = learning == Learning::Learn;
             work.learn.push(learn);
             let adapts = matches!(learning, Learning::Adapt { .. });
+            watched.states.take(at, value, learn);
             if !watched.guard.is_holding() && !adapts {
                 watched.baseline.release();
             }
@@ -100,6 +101,8 @@ impl Panel {
         let baseline = &mut self.watched[metric].baseline;
         let before = baseline.at(at);
         baseline.adapt();
+        self.watched[metric].states.adapt();
+        let baseline = &self.watched[metric].baseline;
         if let (Some(before), Some(now)) = (before, baseline.at(at)) {
             let map = |residual: f64| (before.value_of(residual) - now.value) / now.unit;
             self.paces.iter_mut().for_each(|pace| pace.move_to(metric, map));

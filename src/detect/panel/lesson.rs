@@ -51,6 +51,7 @@ impl Panel {
         for ((watched, value), least) in self.watched.iter_mut().zip(values).zip(&work.least) {
             if let Some(value) = value {
                 watched.baseline.learn(at, *value, *least);
+                watched.states.take(at, *value, true);
             }
         }
         self.take_in(at, work);
@@ -131,6 +132,7 @@ impl Panel {
             work.looks.resize_with(self.paces.len(), Default::default);
             work.looks.iter_mut().zip(row.raw).for_each(|(look, raw)| look.raw = raw);
             work.gated.clear();
+            work.states.clear();
             work.gated.resize(row.calm.len(), false);
             self.surprise(work);
             self.budget.rehearse(reach(work));

@@ -3,6 +3,7 @@
 use super::super::expectation::Expected;
 use super::super::pace::Look;
 use super::super::part::Part;
+use super::super::rare_state::State;
 use super::super::surprise::{Normal, Surprise};
 use super::super::verdict::{Detector, PerDetector};
 use super::super::vote::{self, CANONICAL_WEIGHTS, Weights};
@@ -30,6 +31,8 @@ pub struct Work {
     /// One a pace.
     pub(in super::super) looks: Vec<Look>,
     pub(super) gated: Vec<bool>,
+    /// Of each metric the rare state it is in, and how surprising that is.
+    pub(super) states: Vec<Option<(State, f64)>>,
     pub(super) surprises: [Surprise; Detector::COUNT],
     /// Distance from expected of each metric by each detector, in its sigmas.
     pub(super) deviations: Vec<PerDetector<f64>>,
@@ -146,6 +149,21 @@ pub(super) fn deviations<'a>(
 
 fn in_scales((error, median): (f64, f64)) -> f64 {
     error / (super::super::robust::MAD_TO_SIGMA * median).max(1e-3)
+}
+
+/// What a rare state surprises by is what every detector is surprised by at least: none of them can see it. Of a target it is
+/// corrected for the number of metrics, as [`super::super::surprise`] does.
+pub(super) fn add_states(work: &mut Work) {
+    let many = (work.states.len().max(1) as f64).log10();
+    for (metric, state) in work.states.iter().enumerate() {
+        let Some((_, rare)) = *state else { continue };
+        for (surprise, deviation) in work.surprises.iter_mut().zip(&mut work.deviations[metric]) {
+            let (own, target) = (&mut surprise.metrics[metric], &mut surprise.target);
+            *own = own.map(|own| own.max(rare));
+            *target = target.map(|target| target.max(rare - many));
+            *deviation = deviation.map(|sigmas| sigmas.max(vote::sigmas(rare)));
+        }
+    }
 }
 
 /// κ at which the row would just be an alert.

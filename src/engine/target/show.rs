@@ -69,6 +69,7 @@ impl Target {
             band: verdict.band.filter(|_| value.is_some()),
             outside: self.panel.outside(at),
             assessment: verdict.assessment,
+            strength: verdict.assessment.map(|_| verdict.strength),
             drift: self.panel.drift(at).filter(|_| value.is_some()),
             firing: slot.machine.firing().map(Incident::severity),
             runbook_url: definition.runbook_url.clone(),

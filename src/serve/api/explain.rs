@@ -32,6 +32,8 @@ pub(super) struct Account {
     threshold: f64,
     /// The check that the votes are of: the incident's worst. Unix seconds.
     at: Option<f64>,
+    /// What is strange about the metric where that is no distance from what is expected: `unchanged for 12 checks`.
+    state: Option<String>,
     /// One for each detector that was ready.
     detectors: Vec<Vote>,
     /// The metric's values up to that check, as far as they are still held.
@@ -115,6 +117,7 @@ pub(super) async fn explain(State(shared): State<Shared>, Asked(of): Asked<Of>) 
         incident: entry(incident, &snapshot),
         threshold: snapshot.threshold,
         at: at.map(Timestamp::seconds),
+        state: evidence.and_then(|explanation| explanation.state.clone()),
         detectors: evidence.into_iter().flat_map(|e| e.evidence.iter().map(vote)).collect(),
         window: at.map(|at| window(&shared, incident, at)).unwrap_or_default(),
     })

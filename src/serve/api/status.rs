@@ -103,6 +103,8 @@ pub(super) struct SignalEntry {
     lower: Option<f64>,
     upper: Option<f64>,
     score: Option<f64>,
+    /// How strange it is, from 0 up and unbounded: what to sort by.
+    strength: Option<f64>,
     confidence: Option<f64>,
     deviation_sigma: Option<f64>,
     drift: Option<f64>,
@@ -206,6 +208,7 @@ pub(super) fn signal_entry(metric: &MetricSnapshot) -> SignalEntry {
         lower: metric.band.map(|band| band.lower),
         upper: metric.band.map(|band| band.upper),
         score: metric.assessment.map(|a| a.score),
+        strength: metric.strength,
         confidence: metric.assessment.map(|a| a.confidence),
         deviation_sigma: metric.assessment.map(|a| a.deviation_sigma),
         drift: metric.drift,

@@ -61,6 +61,9 @@ fn account(incident: &Incident, snapshot: &Snapshot) -> String {
     if !incident.also.is_empty() {
         let _ = write!(out, "<p>Anomalous beside it: {}.</p>", escape(&incident.also.join(", ")));
     }
+    if let Some(state) = incident.explanation.as_ref().and_then(|explanation| explanation.state.as_ref()) {
+        let _ = write!(out, "<p>The value is {}.</p>", escape(state));
+    }
     if let Some(explanation) = &incident.explanation {
         let _ = write!(
             out,
