@@ -4,6 +4,7 @@ pub mod budget;
 pub mod calibrate;
 pub mod config;
 pub mod drift;
+pub mod early_shift;
 pub mod esd;
 pub mod evidence;
 pub mod expectation;

@@ -219,9 +219,9 @@ impl Panel {
             let expected = self.expected(work, at).map(|(expected, _)| expected);
             let passes = value.zip(expected).is_some_and(|(value, e)| watched.metric.gate.passes(value, e));
             work.gated.push(!passes);
-            // A value that does not change is where it is expected, or not, for no reason: no bound holds for it.
-            let state = value.and_then(|value| watched.states.of(value));
-            work.states.push(state.filter(|(state, _)| passes || matches!(state, State::Unchanged(_))));
+            // What is expected has nothing to do with a value that does not change, and follows a shift.
+            let state = value.and_then(|value| watched.states.of(value, &watched.metric.gate));
+            work.states.push(state.filter(|(state, _)| passes || *state != State::Lost));
         }
     }
 

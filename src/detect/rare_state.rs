@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::early_shift::EarlyShift;
+use super::gate::Gate;
 use crate::series::Timestamp;
 
 /// A value is lost below this share of the lowest that was normal, where that is at least so much of the mean. In 65 recordings of
@@ -46,10 +48,19 @@ pub struct RareStates {
     longest: u32,
     /// The smallest size of a normal value.
     lowest: Option<f64>,
-    /// The longest run and the smallest size since a rare state began.
-    now: Option<(u32, f64)>,
+    shift: EarlyShift,
+    /// What it has been since a rare state began.
+    now: Option<Since>,
     /// When the last ones ended.
     ended: VecDeque<Timestamp>,
+}
+
+/// The longest run, and the lowest and highest value since a rare state began.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Since {
+    run: u32,
+    low: f64,
+    high: f64,
 }
 
 /// What a value is.
@@ -59,6 +70,8 @@ pub enum State {
     Unchanged(u32),
     /// Next to nothing.
     Lost,
+    /// For a while where no normal value was, before a whole day of these is known.
+    Shifted,
 }
 
 impl fmt::Display for State {
@@ -66,6 +79,7 @@ impl fmt::Display for State {
         match self {
             Self::Unchanged(checks) => write!(f, "unchanged for {checks} checks"),
             Self::Lost => write!(f, "next to nothing, as it never was"),
+            Self::Shifted => write!(f, "far from all it was ten minutes ago and before"),
         }
     }
 }
@@ -82,25 +96,31 @@ impl RareStates {
             run: 0,
             longest: 0,
             lowest: None,
+            shift: EarlyShift::default(),
             now: None,
             ended: VecDeque::with_capacity(RECURS),
         }
     }
 
     /// The state `value` is in after those before it, and how surprising that is; `None` where it is in no rare one.
-    pub fn of(&self, value: f64) -> Option<(State, f64)> {
+    pub fn of(&self, value: f64, gate: &Gate) -> Option<(State, f64)> {
         let run = self.run_with(value);
         if self.is_stuck(run, value) {
             let share = (self.unchanged + 1) as f64 / (self.normal + 2) as f64;
             let surprise = (-share.log10() * f64::from(run)).min(MOST_RARE);
             return (surprise >= LEAST_RARE).then_some((State::Unchanged(run), surprise));
         }
-        self.is_lost(value).then(|| (State::Lost, (self.normal as f64 / LOST).log10().min(MOST_RARE)))
+        if self.is_lost(value) {
+            return Some((State::Lost, (self.normal as f64 / LOST).log10().min(MOST_RARE)));
+        }
+        let is_shift = !self.spans(KNOWN) && self.shift.is_shift(value, gate, self.interval);
+        is_shift.then_some((State::Shifted, MOST_RARE))
     }
 
     /// Takes note of `value`, which is `normal` or not.
-    pub fn take(&mut self, at: Timestamp, value: f64, normal: bool) {
-        let is_rare = self.of(value).is_some();
+    pub fn take(&mut self, at: Timestamp, value: f64, gate: &Gate, normal: bool) {
+        let is_rare = self.of(value, gate).is_some();
+        self.shift.take(value, gate, normal, self.interval);
         let run = self.run_with(value);
         let before = std::mem::replace(&mut self.run, run);
         self.last = Some(value);
@@ -111,11 +131,12 @@ impl RareStates {
             // How long a value stays is known when it changes.
             self.accept(if self.now.is_none() && self.run == 0 { before } else { 0 }, value.abs());
         } else if is_rare {
-            let (run, size) = self.now.unwrap_or((0, f64::INFINITY));
-            self.now = Some((run.max(self.run), size.min(value.abs())));
+            let now = self.now.unwrap_or(Since { run: 0, low: value, high: value });
+            let (low, high) = (now.low.min(value), now.high.max(value));
+            self.now = Some(Since { run: now.run.max(self.run), low, high });
         }
-        if !is_rare && let Some((run, size)) = self.now.take() {
-            self.end(at, run, size);
+        if !is_rare && let Some(since) = self.now.take() {
+            self.end(at, since);
         }
     }
 
@@ -123,6 +144,7 @@ impl RareStates {
     pub fn adapt(&mut self) {
         if let Some(last) = self.last {
             self.accept(self.run, last.abs());
+            self.shift.accept(last, last);
         }
     }
 
@@ -137,14 +159,15 @@ impl RareStates {
     }
 
     /// A rare state is over: it is none where it comes again and again.
-    fn end(&mut self, at: Timestamp, run: u32, size: f64) {
+    fn end(&mut self, at: Timestamp, since: Since) {
         if self.ended.len() == RECURS {
             self.ended.pop_front();
         }
         self.ended.push_back(at);
         let first = self.ended.front().filter(|_| self.ended.len() == RECURS);
         if first.is_some_and(|first| at.since(*first) < Duration::from_hours(24) * RECURS as u32) {
-            self.accept(run, size);
+            self.accept(since.run, since.low.abs().min(since.high.abs()));
+            self.shift.accept(since.low, since.high);
             self.ended.clear();
         }
     }
@@ -193,7 +216,7 @@ mod tests {
 
     fn known(checks: usize, value: impl Fn(usize) -> f64) -> RareStates {
         let mut states = RareStates::new(STEP);
-        (0..checks).for_each(|check| states.take(at(check), value(check), true));
+        (0..checks).for_each(|check| states.take(at(check), value(check), &Gate::OPEN, true));
         states
     }
 
@@ -201,8 +224,8 @@ mod tests {
     fn told(states: &mut RareStates, from: usize, values: &[f64]) -> Vec<Option<State>> {
         let mut told = Vec::new();
         for (nth, value) in values.iter().enumerate() {
-            let state = states.of(*value);
-            states.take(at(from + nth), *value, state.is_none());
+            let state = states.of(*value, &Gate::OPEN);
+            states.take(at(from + nth), *value, &Gate::OPEN, state.is_none());
             told.push(state.map(|(state, _)| state));
         }
         told
@@ -216,7 +239,7 @@ mod tests {
         assert!(told[..from].iter().all(Option::is_none));
         assert_eq!(told[from], Some(State::Unchanged(UNCHANGED.1)));
         assert!(told[from..].iter().all(Option::is_some));
-        assert!(states.of(61.5).unwrap().1 > 5.0, "a value varied at each of a day's checks");
+        assert!(states.of(61.5, &Gate::OPEN).unwrap().1 > 5.0, "a value varied at each of a day's checks");
     }
 
     #[test]
@@ -244,10 +267,10 @@ mod tests {
     #[test]
     fn nothing_is_lost_before_a_day_is_known_nor_where_normal_values_are_next_to_nothing_too() {
         let busy_day = |check: usize| busy(check, 100.0);
-        assert_eq!(known(DAY / 2, busy_day).of(0.0), None);
-        assert!(known(DAY, busy_day).of(0.0).is_some());
+        assert_eq!(known(DAY / 2, busy_day).of(0.0, &Gate::OPEN), None);
+        assert!(known(DAY, busy_day).of(0.0, &Gate::OPEN).is_some());
         let down_to = |check: usize| if check == 10 { 1.0 } else { busy(check, 100.0) };
-        assert_eq!(known(DAY, down_to).of(0.0), None);
+        assert_eq!(known(DAY, down_to).of(0.0, &Gate::OPEN), None);
     }
 
     #[test]

@@ -79,6 +79,54 @@ impl Exporter for Still {
     }
 }
 
+/// Memory of a machine that compiles: programs take up to six points of it for half a minute. From a time on it climbs from 4 to
+/// 35 % for so long, and stays there.
+struct Climbing {
+    random: Pcg64Mcg,
+    taken: f64,
+    from: u64,
+    takes: u64,
+}
+
+impl Exporter for Climbing {
+    fn scrape(&mut self, at: u64) -> Vec<Sample> {
+        if unit(&mut self.random) < 0.3 {
+            self.taken = 0.06 * unit(&mut self.random);
+        }
+        let climbed = (at.saturating_sub(self.from) as f64 / self.takes as f64).min(1.0);
+        let used = 0.04 + self.taken + 0.31 * climbed;
+        let total = 24e9;
+        vec![
+            sample("node_memory_MemTotal_bytes", &[], total),
+            sample("node_memory_MemAvailable_bytes", &[], (total * (1.0 - used)).floor()),
+        ]
+    }
+}
+
+/// Two busy cores: 60 % give or take 5, 20 % for half a minute before `fault` by four minutes, and 97 % from then on.
+struct Dipping {
+    random: Pcg64Mcg,
+    idle: f64,
+    before: u64,
+    fault: u64,
+}
+
+impl Exporter for Dipping {
+    fn scrape(&mut self, at: u64) -> Vec<Sample> {
+        let dip = self.fault - 240_000;
+        let usage = match at {
+            at if at >= self.fault => 97.0,
+            at if (dip..dip + 30_000).contains(&at) => 20.0,
+            _ => 55.0 + 10.0 * unit(&mut self.random),
+        };
+        self.idle += (at - self.before) as f64 / 1000.0 * (1.0 - usage / 100.0);
+        self.before = at;
+        ["0", "1"]
+            .map(|cpu| sample("node_cpu_seconds_total", &[("cpu", cpu), ("mode", "idle")], self.idle))
+            .into()
+    }
+}
+
 /// Scrapes every `interval` milliseconds from `phase` on, and more often while an incident is pending.
 fn watch(config: &Config, exporter: &mut impl Exporter, phase: u64, until: u64) -> Vec<Happened> {
     let interval = config.check_interval.0.as_millis() as u64;
@@ -145,4 +193,36 @@ fn what_matters_is_found_on_a_signal_that_is_still_but_for_what_does_not() {
         }
     }
     expect("twelve points more memory, each half second", &delays, 5.0, 15.0);
+}
+
+#[test]
+fn what_memory_has_become_is_told_in_the_first_hour_however_softly_it_climbed() {
+    for minutes in [1, 3, 10] {
+        let takes = minutes * 60_000;
+        let mut delays = Vec::new();
+        for seed in 0..SEEDS {
+            for start in [3, 10, 30] {
+                let from = start * 60_000;
+                let mut climbing = Climbing { random: random(seed), taken: 0.0, from, takes };
+                let happened = watch(&config(10), &mut climbing, 500, from + takes + 300_000);
+                delays.push(delay(&happened, "memory_usage", from));
+            }
+        }
+        let seconds = minutes as f64 * 60.0;
+        expect(&format!("31 points in {minutes} minutes"), &delays, seconds, seconds + 180.0);
+    }
+}
+
+#[test]
+fn a_fault_is_told_in_the_first_hour_after_a_dip_to_the_side_that_does_not_matter() {
+    let mut delays = Vec::new();
+    for seed in 0..SEEDS {
+        for start in [10, 20, 40] {
+            let fault = start * 60_000;
+            let mut dipping = Dipping { random: random(seed), idle: 0.0, before: 0, fault };
+            let happened = watch(&config(10), &mut dipping, 500, fault + 300_000);
+            delays.push(delay(&happened, "cpu_usage", fault));
+        }
+    }
+    expect("97 % of the cores four minutes after a dip", &delays, 60.0, 120.0);
 }

@@ -52,7 +52,7 @@ impl Panel {
             let learn = learning == Learning::Learn;
             work.learn.push(learn);
             let adapts = matches!(learning, Learning::Adapt { .. });
-            watched.states.take(at, value, learn);
+            watched.states.take(at, value, &watched.metric.gate, learn);
             if !watched.guard.is_holding() && !adapts {
                 watched.baseline.release();
             }

@@ -51,7 +51,7 @@ impl Panel {
         for ((watched, value), least) in self.watched.iter_mut().zip(values).zip(&work.least) {
             if let Some(value) = value {
                 watched.baseline.learn(at, *value, *least);
-                watched.states.take(at, *value, true);
+                watched.states.take(at, *value, &watched.metric.gate, true);
             }
         }
         self.take_in(at, work);
