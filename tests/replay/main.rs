@@ -11,6 +11,7 @@ mod driver;
 mod golden;
 mod host;
 mod kept;
+mod late;
 mod properties;
 mod repeated;
 mod several;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::fits::{Fitted, Model, Rows, Task};
+use super::super::fits::{Fitted, Kind, Model, Rows, Task};
 use super::super::isolation::Isolation;
 use super::super::model_set::ModelSet;
 use super::super::pace::Pace;
@@ -47,15 +47,6 @@ pub(super) struct Due {
     under_way: [bool; 4],
 }
 
-/// The kinds of fits.
-#[derive(Clone, Copy)]
-enum Kind {
-    Isolation,
-    Lstm,
-    Seasons,
-    Retraining,
-}
-
 impl Due {
     pub(super) fn first(settings: &Settings) -> Self {
         let windows = lstm::FEWEST_WINDOWS * settings.lstm.steps;
@@ -81,26 +72,37 @@ impl Due {
 
     /// Asks again for what was under way when the process ended: it never comes back.
     pub(super) fn ask_for_lost_fits(&mut self) {
-        let dues = [&mut self.isolation, &mut self.lstm, &mut self.seasons, &mut self.retraining];
-        for (due, is_lost) in dues.into_iter().zip(std::mem::take(&mut self.under_way)) {
-            if is_lost {
-                *due = 0;
-            }
-        }
+        let lost = std::mem::take(&mut self.under_way);
+        Kind::ALL.into_iter().filter(|kind| lost[*kind as usize]).for_each(|kind| self.ask(kind));
+    }
+
+    /// Has a fit be asked for at the next check.
+    fn ask(&mut self, kind: Kind) {
+        *match kind {
+            Kind::IsolationForest => &mut self.isolation,
+            Kind::LstmAutoencoder => &mut self.lstm,
+            Kind::Seasons => &mut self.seasons,
+            Kind::Retraining => &mut self.retraining,
+        } = 0;
     }
 }
 
 impl Panel {
+    /// Has a fit be asked for at the next check, as that of a restored panel is which was lost with the process.
+    pub fn ask(&mut self, kind: Kind) {
+        self.due.ask(kind);
+    }
+
     /// A fit that should be run now, if one is due.
     pub fn due(&mut self) -> Option<Task> {
         let (rows, tier_rows) = (self.memory.rows(), self.memory.tier_rows());
         if self.is_on(Detector::IsolationForest) && rows >= self.due.isolation {
-            self.due.under_way[Kind::Isolation as usize] = true;
+            self.due.under_way[Kind::IsolationForest as usize] = true;
             self.due.isolation = if rows < REFIT { 2 * rows } else { u64::MAX };
             return Some(self.isolation_task(true));
         }
         if self.is_on(Detector::LstmAutoencoder) && rows >= self.due.lstm {
-            self.due.under_way[Kind::Lstm as usize] = true;
+            self.due.under_way[Kind::LstmAutoencoder as usize] = true;
             self.due.lstm = if rows < REFIT { 4 * rows } else { u64::MAX };
             return Some(self.lstm_task(true));
         }
@@ -145,13 +147,7 @@ impl Panel {
 
     /// Takes up what a fit has yielded.
     pub fn install(&mut self, model: Model) {
-        let kind = match &model {
-            Model::Isolation(..) => Kind::Isolation,
-            Model::Lstm(_) => Kind::Lstm,
-            Model::Seasons(_) => Kind::Seasons,
-            Model::Retrained(_) => Kind::Retraining,
-        };
-        self.due.under_way[kind as usize] = false;
+        self.due.under_way[model.kind() as usize] = false;
         match model {
             Model::Isolation(mut fitted, scales) => {
                 let rows = self.rows(true);
