@@ -78,7 +78,9 @@ pub fn train(
         (Subject::IsolationForest, Detector::IsolationForest),
         (Subject::LstmAutoencoder, Detector::LstmAutoencoder),
     ] {
-        if (subject == asked || subject == Subject::All) && !detectors.contains(&detector) {
+        let is_asked = subject == asked || subject == Subject::All;
+        let is_sound = detector != Detector::LstmAutoencoder || data.len() >= enough;
+        if is_asked && !(is_sound && detectors.contains(&detector)) {
             return Err(nothing(&format!(
                 "{} could not be fitted on {} rows; give it at least {enough}, without gaps",
                 detector.name(),

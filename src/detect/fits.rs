@@ -111,7 +111,7 @@ pub struct Fitted<M> {
 }
 
 /// Share of the rows that a model is fitted on, where the rest is held back.
-const FIT: f64 = 0.7;
+pub(super) const FIT: f64 = 0.7;
 /// Scores of held-back rows, at most.
 const MOST_SCORES: usize = 2048;
 /// Rows that came while a forest was fitted, at most, and the rows before them that their shapes look back on.
@@ -156,8 +156,11 @@ impl Task {
                     pause();
                     let model = params.fit(&fitted)?;
                     pause();
-                    let held_out = isolation_scores(&model, &held, 0);
-                    Some(Fitted { model, at: held.newest().or(fitted.newest())?, held_out })
+                    let first = fitted.len();
+                    // Shapes look back on the rows before.
+                    let past = fitted.join(held);
+                    let held_out = isolation_scores(&model, &past, first);
+                    Some(Fitted { model, at: past.newest()?, held_out })
                 };
                 Model::Isolation(rows.paces(&past).map(fit).collect(), scales)
             }

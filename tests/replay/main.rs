@@ -13,6 +13,7 @@ mod host;
 mod kept;
 mod late;
 mod properties;
+mod ready;
 mod repeated;
 mod several;
 mod soon;

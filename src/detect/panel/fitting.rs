@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::fits::{Fitted, Kind, Model, Rows, Task};
+use super::super::fits::{self, DELAY, Fitted, Kind, Model, Rows, Task};
 use super::super::isolation::Isolation;
 use super::super::model_set::ModelSet;
 use super::super::pace::Pace;
@@ -17,8 +17,13 @@ use super::super::{isolation, lstm};
 use super::readiness::FEWEST_SCORES;
 use super::{Panel, Settings, Watched};
 
-/// Rows at which the forest is first asked for; it takes effect thirty checks later, at sixty.
-pub(super) const FIRST_FIT: u64 = isolation::FEWEST as u64;
+/// Rows at which the forest is first asked for: the fewest that a fit needs, and those that are held back from it. It
+/// takes effect thirty checks later, and with what came meanwhile there are the scores that it needs to vote at once.
+pub(super) const FIRST_FIT: u64 = 41;
+/// Rows from which on the forest is to vote.
+pub(super) const FOREST_ROWS: u64 = FIRST_FIT + DELAY;
+const _: () =
+    assert!((FIRST_FIT as f64 * fits::FIT) as usize >= isolation::FEWEST, "the first fit would fail");
 /// Rows from which on models are not fitted anew each time the rows have doubled, but retrained at leisure and tried
 /// before they are taken.
 const REFIT: u64 = 4096;
@@ -30,6 +35,17 @@ const RETRAINED: &str = "retrained";
 const FIRST_SEASON: u64 = 48;
 /// Tier rows after which they are looked for anew at the latest: a day.
 const SEASON_AGAIN: u64 = 288;
+
+/// Rows from which on the autoencoder is to vote.
+pub(super) fn lstm_rows(settings: &Settings) -> u64 {
+    (lstm::FEWEST_WINDOWS * settings.lstm.steps) as u64
+}
+
+/// Rows at which the autoencoder is first asked for, so that it takes effect when it is to vote. Of fewer than nine
+/// windows' worth too little would be left to fit on beside what is held back.
+fn first_lstm(settings: &Settings) -> u64 {
+    (lstm_rows(settings) - DELAY.min(settings.lstm.steps as u64)).max(1)
+}
 
 /// Whether a forest would know enough scores; what comes of a training is calibrated already.
 fn can_vote(fitted: &Fitted<Isolation>) -> bool {
@@ -49,10 +65,9 @@ pub(super) struct Due {
 
 impl Due {
     pub(super) fn first(settings: &Settings) -> Self {
-        let windows = lstm::FEWEST_WINDOWS * settings.lstm.steps;
         Self {
             isolation: FIRST_FIT,
-            lstm: windows as u64,
+            lstm: first_lstm(settings),
             seasons: FIRST_SEASON,
             retraining: settings.retrain_every.max(APART),
             under_way: [false; 4],
@@ -182,6 +197,11 @@ impl Panel {
                 let _ = self.take_up(&retrained.set, RETRAINED);
             }
             Model::Retrained(_) => {}
+            // The rows did not suffice, as with gaps in them: with a quarter more they may.
+            Model::Lstm(None) => {
+                let rows = self.memory.rows();
+                self.due.lstm = self.due.lstm.min(rows + rows / 4);
+            }
             Model::Lstm(fitted) => self.install_at(&[Part::Lstm], fitted, |pace, model| {
                 pace.lstm = Some(Arc::new(model));
             }),
@@ -220,6 +240,19 @@ impl Panel {
             seasons: self.watched[..self.width].iter().map(|watched| watched.baseline.season()).collect(),
             budget: self.budget.clone(),
             drifts: self.watched[..self.width].iter().map(|watched| watched.drift.clone()).collect(),
+        }
+    }
+
+    /// All that could be was fitted just now. What could not, for want of rows or because nobody has trained it, is
+    /// fitted as in a panel that begins.
+    pub(super) fn rest(&mut self) {
+        self.due.rest(self.memory.rows(), self.memory.tier_rows(), self.settings.retrain_every);
+        let first = Due::first(&self.settings);
+        if self.paces[0].isolation.is_none() {
+            self.due.isolation = first.isolation;
+        }
+        if self.paces[0].lstm.is_none() {
+            self.due.lstm = first.lstm;
         }
     }
 
@@ -269,7 +302,7 @@ impl Panel {
             self.trained_at[detector.index()] = Some(set.at);
         }
         self.version = Some(version.to_owned());
-        self.due.rest(self.memory.rows(), self.memory.tier_rows(), self.settings.retrain_every);
+        self.rest();
         Ok(())
     }
 }
