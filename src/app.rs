@@ -1,11 +1,12 @@
 //! The sidecar as a whole: wires tasks and channels, starts, reloads and stops them.
 //!
 //! Scrapers and the prober → bounded channel → engine on a thread of its own → snapshots in a `watch`, read by the server and the
-//! notifiers. Fits run on a second thread and come back to the engine as events. At the end only the scrapers and the
+//! notifiers. Fits run on threads of their own, by turns, and come back to the engine as events. At the end only the scrapers and the
 //! server are told to stop; the rest ends when its channel closes.
 
 mod begin;
 mod ceiling;
+mod fits;
 mod heart;
 mod keeper;
 mod past;

@@ -1,12 +1,13 @@
 //! A recording replayed through the very engine of `run`, in virtual time and causally.
 //!
 //! Each column is a signal of one target, each row a scrape and a check. Fits run at once and take effect thirty checks
-//! later, as they do in `run` when they come back in time.
+//! later, as they do in `run` when they come back in time; where some did not, its [`Schedule`] says when they did.
 
 mod outcome;
 mod recording;
 pub mod report;
 pub mod rerun;
+mod schedule;
 mod sweep;
 
 use std::time::{Duration, Instant};
@@ -15,10 +16,13 @@ use outcome::Counted;
 pub use outcome::{Figures, Outcome, Quality, Verdict};
 use recording::Recorder;
 pub use recording::{Cell, Extent, Fired, Frame, Level, Recording};
+use schedule::Pending;
+pub use schedule::Schedule;
 pub use sweep::{Basis, Tried};
 
 use crate::config::Config;
 use crate::dataset::Dataset;
+use crate::detect::fits::Task;
 use crate::detect::model_set::ModelSet;
 use crate::detect::panel::Lesson;
 use crate::engine::{Engine, Event, Fit, Health, Setup, TargetSetup, Teaching};
@@ -37,6 +41,8 @@ pub struct Replay {
     pub interval: Duration,
     /// The first rows, which are known to be normal and fit on.
     pub train_rows: usize,
+    /// When the fits of the run that is replayed took effect; without, each as soon as any may.
+    pub fits: Option<Schedule>,
 }
 
 /// Share of the training rows that models are fitted on; the rest calibrates them.
@@ -109,6 +115,7 @@ struct Stage<'a> {
     names: Vec<Labels>,
     clock: Clock,
     outcome: Outcome,
+    pending: Pending<'a>,
     /// Where more than an outcome is asked for.
     recorder: Option<Recorder>,
 }
@@ -145,13 +152,14 @@ impl Clock {
 }
 
 impl<'a> Stage<'a> {
-    fn new(replay: &Replay, data: &'a Dataset) -> Self {
+    fn new(replay: &'a Replay, data: &'a Dataset) -> Self {
         let names = data.metrics.iter().map(|name| Labels::new([("__name__", name.as_str())]));
         Self {
             names: names.collect(),
             engine: Engine::new(setup(replay, data)),
             clock: Clock::default(),
             outcome: Outcome::new(data),
+            pending: Pending::new(replay.fits.as_ref()),
             recorder: None,
             data,
         }
@@ -194,13 +202,11 @@ impl<'a> Stage<'a> {
     /// Judges the row, or the last of those of the same time; says which comes next.
     fn judge(&mut self, row: usize) -> usize {
         let (at, next) = self.scrape(row);
+        let (asked, due) = self.pending.begin();
+        asked.into_iter().for_each(|kind| drop(self.engine.step(Event::Ask(0, kind))));
+        due.into_iter().for_each(|fit| drop(self.engine.step(Event::Install(fit))));
         let step = self.engine.step(Event::Tick(0, at));
-        for Fit { target, asked, what } in step.tasks {
-            let began = Instant::now();
-            let what = what.run(&mut || ());
-            self.outcome.fitting += began.elapsed();
-            self.engine.step(Event::Install(Fit { target, asked, what }));
-        }
+        step.tasks.into_iter().for_each(|task| self.fit(task));
         if let Some(judgement) = self.engine.judgement(0) {
             let verdict = Verdict::of(&judgement);
             (row..next).for_each(|_| self.outcome.push(verdict.clone()));
@@ -209,6 +215,14 @@ impl<'a> Stage<'a> {
             }
         }
         next
+    }
+
+    fn fit(&mut self, Fit { target, asked, what }: Fit<Task>) {
+        let Some(effective) = self.pending.effective(asked, what.kind()) else { return };
+        let began = Instant::now();
+        let what = what.run(&mut || ());
+        self.outcome.fitting += began.elapsed();
+        self.pending.keep(effective, Fit { target, asked, what });
     }
 
     /// Hands the last of the rows of one time to the engine, and says the time and which row comes next.

@@ -336,6 +336,13 @@ struct Backtest {
     /// Time between rows; the median step by default.
     #[arg(long)]
     interval: Option<crate::setting::Span>,
+    /// Have fits take effect at the checks of a run rather than as soon as they may: fits.jsonl in the run's storage.path.
+    /// Rows are that run's checks, from the first one on.
+    #[arg(long)]
+    fits: Option<PathBuf>,
+    /// Instance of the target whose fits are meant, where the run had several.
+    #[arg(long, requires = "fits")]
+    fits_target: Option<String>,
     /// Refuse times that repeat or step back.
     #[arg(long)]
     strict: bool,

@@ -1,9 +1,11 @@
 //! The one path from samples to verdicts, for `run` and for `backtest`.
 //!
 //! Synchronous and deterministic: time comes with the events, fits run elsewhere and come back as events, and a fit
-//! asked for at one check takes effect thirty checks later, so that how long it took changes nothing.
+//! asked for at one check takes effect thirty checks later, so that how long it took changes nothing. One that took
+//! longer takes effect when it comes, and each step says which check that was, so that it can be done again.
 
 mod canonical;
+pub mod held;
 pub mod kept;
 mod rule;
 pub mod shed;
@@ -15,7 +17,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::detect::fits::{Model, Task};
+use crate::detect::fits::{self, Model, Task};
 use crate::detect::model_set::ModelSet;
 use crate::detect::panel::{Lesson, Settings, Verdict};
 use crate::detect::verdict::{Detector, Severity};
@@ -25,6 +27,7 @@ use crate::incident::{Incident, State};
 use crate::series::{Batch, Labels, Timestamp};
 use crate::signal::{Definition, Plan};
 use crate::window::Limits;
+use held::Taken;
 use kept::{Incidents, KeptTarget, Restored};
 use shed::Shed;
 use snapshot::{Detection, IncidentKey, Snapshot};
@@ -74,6 +77,8 @@ pub enum Event {
     Teach(usize, Teaching),
     /// A fit has come back.
     Install(Fit<Model>),
+    /// A target is to ask for a fit at its next check, whenever it would have: the one before was lost.
+    Ask(usize, fits::Kind),
     /// The configuration has changed.
     Reconfigure(Box<Setup>),
 }
@@ -128,6 +133,8 @@ pub struct Step {
     pub changes: Vec<Change>,
     /// Fits to run.
     pub tasks: Vec<Fit<Task>>,
+    /// Models that took effect.
+    pub taken: Vec<Taken>,
 }
 
 /// A transition and what it is of.
@@ -220,6 +227,11 @@ impl Engine {
                     target.hold(fit.asked, fit.what);
                 }
             }
+            Event::Ask(target, kind) => {
+                if let Some(target) = self.targets.get_mut(target) {
+                    target.ask(kind);
+                }
+            }
             Event::Reconfigure(setup) => self.reconfigure(*setup, &mut step),
         }
         step
@@ -230,7 +242,10 @@ impl Engine {
         self.now = if self.now.since(at) > STEP_BACK { at } else { self.now.max(at) };
         let Some(target) = self.targets.get_mut(index) else { return };
         let changes = target.check(at, kind, &self.setup);
-        step.tasks.extend(target.due());
+        step.taken.extend(target.taken());
+        if kind == Kind::Regular {
+            step.tasks.extend(target.due());
+        }
         for change in changes {
             self.remember(change, at, step);
         }

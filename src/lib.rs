@@ -40,7 +40,8 @@
 //!    seed. Kept by clippy's `disallowed-methods`, denied below, and by `tests/architecture.rs`, which looks for the
 //!    names of what a method list cannot tell.
 //! 2. **The same events give the same verdicts.** A fit asked for at check k takes effect at check k + 30, however long
-//!    it took. Kept by `tests/replay`.
+//!    it took; one that took longer takes effect at a later check, which is noted, so that a replay has it there too.
+//!    Kept by `tests/replay`.
 //! 3. **No data, stale, warming up and score 0 are four different things.** A missing value is an absent series, never
 //!    a zero and never the last value; NaN does not pass `signal`.
 //! 4. **A score never looks ahead.** Calibration takes a row's score before any model has learned the row.

@@ -6,14 +6,16 @@
 //! data/TARGET-CRC.models   its models, which the state names: when they have changed
 //! data/incidents           every incident: at each transition, before anybody is told of it
 //! data/incidents.settled   the same with every state, brought to the disk
+//! data/fits.jsonl          at which checks fits were asked for and took effect, for `backtest --fits`: one line a fit
 //! data/NAME.damaged        what could not be read, set aside
 //! ```
 //!
-//! Windows and the past are Arrow IPC. Every file has a version and a checksum in front, and appears whole or not at all:
+//! Windows and the past are Arrow IPC. Every file but `fits.jsonl`, which is text that is added to, has a version and a checksum in front, and appears whole or not at all:
 //! it is written under another name and renamed. So a killed process loses what it scraped since the last state, and no
 //! incident.
 
 mod file;
+mod fits;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -27,6 +29,7 @@ use std::time::Duration;
 use crate::detect::memory::{Remembered, Tiers};
 use crate::detect::panel::{Learned, Models};
 use crate::disk::{self, Lock};
+use crate::engine::held::Taken;
 use crate::engine::kept::{About, Incidents, KeptTarget};
 use crate::series::Labels;
 
@@ -101,7 +104,9 @@ impl Directory {
     /// Takes the directory, which is made where it is not there.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let is_ours = |name: &str| {
-            [INCIDENTS, SETTLED].contains(&name) || name.ends_with(STATE) || name.ends_with(MODELS)
+            [INCIDENTS, SETTLED, fits::NAME].contains(&name)
+                || name.ends_with(STATE)
+                || name.ends_with(MODELS)
         };
         match Lock::take(path, LOCK, Duration::ZERO, is_ours) {
             Ok(Some(lock)) => Ok(Self { path: path.to_owned(), lock, sequence: AtomicU64::new(0) }),
@@ -292,6 +297,13 @@ impl Directory {
     pub fn write_settled(&self, incidents: &Incidents) -> io::Result<()> {
         let bytes = self.file(&serde_json::to_vec(incidents)?);
         self.lock.replace(&self.path.join(SETTLED), &bytes)
+    }
+}
+
+impl Directory {
+    /// Adds the fits that took effect to those before.
+    pub fn note_fits(&self, taken: &[Taken]) -> io::Result<()> {
+        fits::note(&self.path.join(fits::NAME), &self.lock, taken)
     }
 }
 

@@ -71,14 +71,16 @@ pub fn train(
     let enough = ((windows as f64 / STUDIED).ceil() as usize).max(FEWEST);
     // What is known is of what `run` will judge: by the same sides and from the same deviation on.
     let signals = config.signals.clone();
-    let replay = Replay { config, signals, interval, train_rows: data.len() };
+    let replay = Replay { config, signals, interval, train_rows: data.len(), fits: None };
     let set = replay.learn(data, progress).ok_or_else(|| nothing("nothing was learned"))?;
     let detectors = set.detectors();
     for (asked, detector) in [
         (Subject::IsolationForest, Detector::IsolationForest),
         (Subject::LstmAutoencoder, Detector::LstmAutoencoder),
     ] {
-        if (subject == asked || subject == Subject::All) && !detectors.contains(&detector) {
+        let is_asked = subject == asked || subject == Subject::All;
+        let is_sound = detector != Detector::LstmAutoencoder || data.len() >= enough;
+        if is_asked && !(is_sound && detectors.contains(&detector)) {
             return Err(nothing(&format!(
                 "{} could not be fitted on {} rows; give it at least {enough}, without gaps",
                 detector.name(),
@@ -124,7 +126,7 @@ pub fn priors(
         let interval = data.interval().ok_or_else(|| nothing("has no step between its rows"))?;
         let config = Config { detector: config.detector.unknowing(), ..config.clone() };
         let signals = config.signals.clone();
-        let replay = Replay { config, signals, interval, train_rows: 0 };
+        let replay = Replay { config, signals, interval, train_rows: 0, fits: None };
         pool.add(&replay.watch(data, PRIOR_ROWS).ok_or_else(|| nothing("nothing was learned"))?);
         let name = data.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         provenance.push(format!(

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::fits::Fits;
 use super::keeper::{self, Keeper};
 use super::rest::Rest;
 use crate::detect::fits::{Model, Task};
 use crate::detect::model_set::ModelSet;
 use crate::detect::shadow::{FAULTS, Retrained};
+use crate::engine::held::Taken;
 use crate::engine::kept::Restored;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::{Change, Engine, Event, Fit, Health, Memories, Setup, Step, Unanswerable};
@@ -86,16 +88,12 @@ pub(super) fn spawn(
     telemetry: Telemetry,
     keep: mpsc::Sender<Kept>,
 ) -> Result<Heart, String> {
-    let (fits, jobs) = std::sync::mpsc::channel::<Fit<Task>>();
     let fitted = back.clone();
-    let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
-        std::thread::Builder::new().name(name.to_owned()).spawn(body).map_err(|error| error.to_string())
-    };
-    spawn("fit", Box::new(move || fit(&jobs, &fitted, &keep)))?;
+    let fits = Fits::start(move |job, rest: &mut Rest| fit(job, rest, &fitted, &keep))?;
     let (end, ended) = oneshot::channel();
-    spawn(
-        "engine",
-        Box::new(move || {
+    std::thread::Builder::new()
+        .name("engine".to_owned())
+        .spawn(move || {
             let mut heart = Beating {
                 engine: None,
                 show,
@@ -111,8 +109,8 @@ pub(super) fn spawn(
             }
             heart.finish();
             drop(end);
-        }),
-    )?;
+        })
+        .map_err(|error| error.to_string())?;
     let keeping = back.clone();
     tokio::spawn(async move {
         let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + keeper::EVERY, keeper::EVERY);
@@ -136,29 +134,21 @@ pub(super) fn spawn(
     Ok(Heart { ended })
 }
 
-/// Runs fits, one at a time. A fit that panics is lost; the model in use stays.
+/// Runs one fit; whether the engine is still there.
 fn fit(
-    jobs: &std::sync::mpsc::Receiver<Fit<Task>>,
+    Fit { target, asked, what }: Fit<Task>,
+    rest: &mut Rest,
     back: &mpsc::WeakSender<Message>,
     keep: &mpsc::Sender<Kept>,
-) {
-    while let Ok(Fit { target, asked, what }) = jobs.recv() {
-        let began = Instant::now();
-        let mut rest = Rest::new();
-        let run = std::panic::AssertUnwindSafe(|| what.run(&mut || rest.pause()));
-        let Ok(model) = std::panic::catch_unwind(run) else {
-            tracing::error!(target = %target, "a fit panicked; the model in use stays. Please report it");
-            continue;
-        };
-        tracing::debug!(target = %target, took = ?began.elapsed(), "fitted");
-        if let Model::Retrained(retrained) = &model {
-            tell(&target, retrained.as_deref(), keep);
-        }
-        let Some(messages) = back.upgrade() else { return };
-        if messages.blocking_send(Message::Fitted(Box::new(Fit { target, asked, what: model }))).is_err() {
-            return;
-        }
+) -> bool {
+    let (began, kind) = (Instant::now(), what.kind());
+    let what = what.run(&mut || rest.pause());
+    tracing::debug!(%target, model = kind.name(), asked, took = ?began.elapsed(), "fitted");
+    if let Model::Retrained(retrained) = &what {
+        tell(&target, retrained.as_deref(), keep);
     }
+    let Some(messages) = back.upgrade() else { return false };
+    messages.blocking_send(Message::Fitted(Box::new(Fit { target, asked, what }))).is_ok()
 }
 
 /// Says what a retraining came to, and hands the models to whoever keeps them.
@@ -196,7 +186,7 @@ struct Beating {
     engine: Option<Engine>,
     show: watch::Sender<Arc<Snapshot>>,
     telemetry: Telemetry,
-    fits: std::sync::mpsc::Sender<Fit<Task>>,
+    fits: Fits<Task>,
     damper: Damper,
     pending: Vec<watch::Sender<bool>>,
     /// Checks of each target so far, up to the one at which what has no data is told.
@@ -333,6 +323,7 @@ impl Beating {
         let stays = |labels: &Labels| now.targets.iter().any(|target| target.labels == *labels);
         let labels = before.targets.iter().map(|target| &target.labels);
         labels.filter(|labels| !stays(labels)).for_each(|labels| self.telemetry.left(labels));
+        self.fits.keep_only(stays);
     }
 
     fn probed(&mut self, batch: &Batch) {
@@ -372,14 +363,17 @@ impl Beating {
 
     fn step(&mut self, event: Event) {
         let Some(engine) = &mut self.engine else { return };
-        let Step { changes, tasks } = engine.step(event);
+        let Step { changes, tasks, taken } = engine.step(event);
         changes.iter().for_each(log);
+        taken.iter().for_each(log_taken);
+        if let Some(keeper) = self.keeper.as_ref().filter(|_| !taken.is_empty()) {
+            keeper.taken(&taken);
+        }
         if let Some(keeper) = self.keeper.as_mut().filter(|_| !changes.is_empty()) {
             keeper.transition(engine);
         }
         for task in tasks {
-            // The fitting thread ends only with this one.
-            let _ = self.fits.send(task);
+            self.fits.ask(task.what.kind(), task);
         }
     }
 
@@ -459,6 +453,16 @@ impl Beating {
             );
         }
     }
+}
+
+fn log_taken(taken: &Taken) {
+    tracing::info!(
+        target = %taken.target,
+        model = taken.model.name(),
+        asked_at_check = taken.asked,
+        effective_at_check = taken.effective,
+        "a fit has taken effect"
+    );
 }
 
 fn log(change: &Change) {

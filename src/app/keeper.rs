@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::engine::Engine;
+use crate::engine::held::Taken;
 use crate::engine::kept::{Incidents, KeptTarget};
 use crate::series::Labels;
 use crate::state::{Directory, Error, Known, Loaded};
@@ -105,6 +106,11 @@ impl Keeper {
             let _ = self.jobs.try_send(Job::Settle);
         }
         self.reports.written("incidents", outcome);
+    }
+
+    /// Models have taken effect: when is noted for whoever replays this run.
+    pub(super) fn taken(&self, taken: &[Taken]) {
+        self.reports.written("when fits took effect", self.directory.note_fits(taken));
     }
 
     /// Hands out everything there is to keep.

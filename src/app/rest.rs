@@ -1,6 +1,7 @@
 //! How much a fit may work: a tenth of one core, and a hundredth while the host's CPUs are busy with something else.
 //!
-//! A pod's share is often no more, and a quota once used up would stop the verdicts as well.
+//! A pod's share is often no more, and a quota once used up would stop the verdicts as well. A host may be busy for days,
+//! though: a fit that was asked for two minutes ago does not wait for a better hour any longer.
 
 use std::time::{Duration, Instant};
 
@@ -11,27 +12,36 @@ const REST_WHEN_BUSY: u32 = 99;
 /// Share of the host's time from which on it is busy, and how often that is looked at.
 const BUSY: f64 = 0.8;
 const LOOK: Duration = Duration::from_secs(1);
+/// How long a fit gives way to a busy host, from when it was asked for.
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// The pace of one fit.
 pub(super) struct Rest {
+    asked: Instant,
     since: Instant,
     host: Host,
 }
 
 impl Rest {
-    pub(super) fn new() -> Self {
-        Self { since: Instant::now(), host: Host::new() }
+    /// Of a fit that waits since `asked`.
+    pub(super) fn new(asked: Instant) -> Self {
+        Self { asked, since: Instant::now(), host: Host::new() }
     }
 
     /// Called by the fit again and again.
     pub(super) fn pause(&mut self) {
         let worked = self.since.elapsed();
         if worked >= WORK {
-            let rest = if self.host.is_busy() { REST_WHEN_BUSY } else { REST };
+            let rest = rest(self.host.is_busy(), self.asked.elapsed());
             std::thread::sleep(worked.min(WORK * 4) * rest);
             self.since = Instant::now();
         }
     }
+}
+
+/// How long to rest after work, as a multiple of it, for a fit that was asked for so long ago.
+fn rest(host_is_busy: bool, waited: Duration) -> u32 {
+    if host_is_busy && waited < PATIENCE { REST_WHEN_BUSY } else { REST }
 }
 
 /// How busy the host is.
@@ -86,6 +96,15 @@ impl Times {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fit_gives_way_to_a_busy_host_for_two_minutes_and_then_goes_on() {
+        let seconds = Duration::from_secs;
+        let cases = [(false, 0, 9), (false, 300, 9), (true, 0, 99), (true, 119, 99), (true, 120, 9)];
+        for (is_busy, waited, expected) in cases {
+            assert_eq!(rest(is_busy, seconds(waited)), expected, "busy: {is_busy}, after {waited} s");
+        }
+    }
 
     #[test]
     fn a_host_is_busy_by_what_its_cpus_did_since_the_last_look() {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Config;
+use crate::detect::panel::votes_at;
+use crate::detect::verdict::Detector;
 use crate::engine::{Setup, TargetSetup};
 use crate::exposition::Wanted;
 use crate::hostmetrics::{self, Root};
@@ -123,6 +125,7 @@ pub(super) fn expect(config: &Config, is_whole: bool) {
         return;
     }
     let interval = config.check_interval.0;
+    let rows = rows_of_the_slowest(config);
     if is_whole {
         tracing::info!(
             first_verdict = "with the next checks, as far as was learned before",
@@ -131,10 +134,16 @@ pub(super) fn expect(config: &Config, is_whole: bool) {
     } else if config.history.prometheus_url.is_empty() {
         tracing::info!(
             first_verdict = %format!("about {} s from now, after 30 values", (interval * 34).as_secs()),
-            all_detectors = %format!("about {} s from now, after 60", (interval * 64).as_secs()),
+            all_detectors = %format!("about {} s from now, after {rows}", (interval * (rows + 4)).as_secs()),
             "learning what is normal"
         );
     }
+}
+
+/// Rows from which on all detectors that are on vote.
+fn rows_of_the_slowest(config: &Config) -> u32 {
+    let detection = config.detector.settings(config.check_interval.0, config.incident.r#for);
+    Detector::ALL.into_iter().filter_map(|detector| votes_at(detector, &detection)).max().unwrap_or(0) as u32
 }
 
 /// What a quick start watches.

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::progress::Progress;
 use super::{Backtest, Failed, output};
 use crate::backtest::rerun::is_affordable;
-use crate::backtest::{Replay, report};
+use crate::backtest::{Replay, Schedule, report};
 use crate::config::{Config, Sources};
 use crate::dataset::{Bad, Columns, Dataset};
 
@@ -33,10 +33,11 @@ pub(super) fn backtest(args: &Backtest) -> Result<(), Failed> {
     }
     let interval =
         args.interval.map(|span| span.0).or_else(|| data.interval()).unwrap_or(config.check_interval.0);
+    let fits = args.fits.as_deref().map(|file| schedule(file, args.fits_target.as_deref())).transpose()?;
     let mut progress = Progress::new("backtest");
     // What nobody has configured is not asked of a recording, whatever its columns are called.
     let signals = if args.config_file.is_some() { config.signals.clone() } else { Vec::new() };
-    let replay = Replay { config, signals, interval, train_rows: args.train_rows };
+    let replay = Replay { config, signals, interval, train_rows: args.train_rows, fits };
     let mut tell = |done, of| progress.tell(done, of);
     let (outcome, mut recording) = match args.report {
         Some(_) => replay.record(&data, &mut tell),
@@ -56,6 +57,15 @@ pub(super) fn backtest(args: &Backtest) -> Result<(), Failed> {
     output::say(figures)
 }
 
+/// When the fits of a `run` took effect.
+fn schedule(file: &Path, instance: Option<&str>) -> Result<Schedule, Failed> {
+    let refused = |problem: String| Failed::Asked(format!("--fits: {}: {problem}", file.display()));
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        refused(format!("cannot be read: {error}; give the fits.jsonl of a run's storage.path"))
+    })?;
+    Schedule::parse(&text, instance).map_err(refused)
+}
+
 /// Why a recording is not taken.
 pub(super) fn unread(bad: &Bad) -> Failed {
     if bad.is_of_a_flag() { Failed::Asked(bad.to_string()) } else { Failed::Running(bad.to_string()) }
@@ -70,6 +80,7 @@ fn outputs(args: &Backtest) -> Result<(), Failed> {
         let read = [
             Some(&args.data),
             args.config_file.as_ref(),
+            args.fits.as_ref(),
             args.report.as_ref().filter(|_| flag == "--output"),
         ];
         if read.into_iter().flatten().any(|other| place(other) == place(file)) {

@@ -68,7 +68,7 @@ pub struct IsolationForest {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LstmAutoencoder {
-    /// Whether it votes once it has a trained model.
+    /// Whether it votes, once it has a model.
     pub enabled: bool,
     /// Its weight.
     pub weight: Ratio,

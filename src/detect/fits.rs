@@ -5,6 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::drift::Drift;
 use super::isolation::{self, Isolation, windows};
 use super::lstm::{self, Autoencoder, Course};
@@ -16,6 +18,45 @@ use super::surprise::Raw;
 use super::{Fit, Scorer};
 use crate::series::Timestamp;
 use crate::window::Frozen;
+
+/// Checks between asking for a fit and its effect, at least: as long as a fit takes no longer, how long it took changes
+/// nothing.
+pub const DELAY: u64 = 30;
+
+/// The kinds of fits; in this order those that were asked for at one check take effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Of the forest.
+    IsolationForest,
+    /// Of the autoencoder.
+    LstmAutoencoder,
+    /// Of every metric's season.
+    Seasons,
+    /// Of everything, to be tried against what is in use.
+    Retraining,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 4] =
+        [Self::IsolationForest, Self::LstmAutoencoder, Self::Seasons, Self::Retraining];
+
+    /// As in logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::IsolationForest => "isolation_forest",
+            Self::LstmAutoencoder => "lstm_autoencoder",
+            Self::Seasons => "seasons",
+            Self::Retraining => "retraining",
+        }
+    }
+
+    /// Whether it takes seconds of computing, and others should not have to wait for several of them.
+    pub const fn is_long(self) -> bool {
+        matches!(self, Self::LstmAutoencoder | Self::Retraining)
+    }
+}
 
 /// A fit to be run elsewhere.
 pub enum Task {
@@ -70,7 +111,7 @@ pub struct Fitted<M> {
 }
 
 /// Share of the rows that a model is fitted on, where the rest is held back.
-const FIT: f64 = 0.7;
+pub(super) const FIT: f64 = 0.7;
 /// Scores of held-back rows, at most.
 const MOST_SCORES: usize = 2048;
 /// Rows that came while a forest was fitted, at most, and the rows before them that their shapes look back on.
@@ -79,7 +120,29 @@ const BEFORE: usize = windows::MOST_ROWS;
 /// A jump forward of more intervals than this is a gap in time.
 pub const GAP: u32 = 4;
 
+impl Model {
+    /// Which fit it has come of.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Isolation(..) => Kind::IsolationForest,
+            Self::Lstm(_) => Kind::LstmAutoencoder,
+            Self::Seasons(_) => Kind::Seasons,
+            Self::Retrained(_) => Kind::Retraining,
+        }
+    }
+}
+
 impl Task {
+    /// What is fitted.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Isolation(..) => Kind::IsolationForest,
+            Self::Lstm(..) => Kind::LstmAutoencoder,
+            Self::Seasons(..) => Kind::Seasons,
+            Self::Retrain(..) => Kind::Retraining,
+        }
+    }
+
     /// Runs the fit; calls `pause` between slices of a few milliseconds. Deterministic.
     pub fn run(self, pause: &mut dyn FnMut()) -> Model {
         match self {
@@ -93,8 +156,11 @@ impl Task {
                     pause();
                     let model = params.fit(&fitted)?;
                     pause();
-                    let held_out = isolation_scores(&model, &held, 0);
-                    Some(Fitted { model, at: held.newest().or(fitted.newest())?, held_out })
+                    let first = fitted.len();
+                    // Shapes look back on the rows before.
+                    let past = fitted.join(held);
+                    let held_out = isolation_scores(&model, &past, first);
+                    Some(Fitted { model, at: past.newest()?, held_out })
                 };
                 Model::Isolation(rows.paces(&past).map(fit).collect(), scales)
             }

@@ -28,7 +28,7 @@ use super::surprise::Raw;
 use super::{Fit, Scorer};
 
 /// Rows needed for a fit.
-pub const FEWEST: usize = 30;
+pub const FEWEST: usize = 28;
 
 /// How to grow.
 #[derive(Clone, Copy, Debug, PartialEq)]

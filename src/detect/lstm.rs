@@ -31,8 +31,10 @@ const CLIP: f32 = 6.0;
 const LAST: usize = 3;
 /// Share of a window's values that may be missing; they are taken for the value before.
 const MOST_MISSING: f32 = 0.2;
-/// Windows' worth of rows that a fit needs.
+/// Windows' worth of rows from which on there is an autoencoder.
 pub const FEWEST_WINDOWS: usize = 10;
+/// Windows' worth of rows that are fitted on at least; of all rows there are, some are held back to calibrate on.
+const FEWEST_FITTED: usize = 6;
 
 /// A fit: how long the windows are, and where the generator starts.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -64,7 +66,7 @@ impl Recipe {
     /// processor gets it. `None` when the rows are too few.
     pub fn fit_in_slices(&self, past: &Past, pause: &mut dyn FnMut()) -> Option<Autoencoder> {
         let metrics = past.scales();
-        if metrics.is_empty() || past.len() < FEWEST_WINDOWS * self.steps {
+        if metrics.is_empty() || past.len() < FEWEST_FITTED * self.steps {
             return None;
         }
         let sizes = Sizes { width: metrics.len(), hidden: HIDDEN, steps: self.steps };

@@ -24,6 +24,7 @@ pub use opinion::Work;
 use opinion::{CANONICAL, Knobs, confidence, narrowest, reach, strength};
 use probation::Probation;
 pub use probation::Standing;
+pub use readiness::votes_at;
 pub use settings::Settings;
 
 use super::budget::Budget;

@@ -160,6 +160,14 @@ impl Past {
         (self, rest)
     }
 
+    /// These rows, and those that came after them.
+    #[must_use]
+    pub fn join(mut self, rest: Self) -> Self {
+        self.times.extend(rest.times);
+        self.values.extend(rest.values);
+        self
+    }
+
     /// Scale of each metric of the vector that has values.
     pub fn scales(&self) -> Vec<(usize, Scale)> {
         let least = |metric: usize| self.least.get(metric).copied().unwrap_or(0.0);
@@ -338,5 +346,7 @@ mod tests {
     fn a_split_loses_no_row() {
         let (before, after) = past(&[0, 1, 2], &[5.0, 6.0, 7.0]).split(1);
         assert_eq!((before.len(), after.len(), after.value(0, 0)), (1, 2, Some(6.0)));
+        let whole = before.join(after);
+        assert_eq!((whole.len(), whole.value(2, 0), whole.newest().unwrap().millis()), (3, Some(7.0), 2));
     }
 }

@@ -7,17 +7,17 @@ mod restore;
 mod show;
 mod silence;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) use restore::ended;
 
 use super::canonical::Canonical;
+use super::held::{Held, Taken};
 use super::rule::Rule;
 use super::shed::Shed;
 use super::{Change, Fit, Health, Judgement, Setup, TargetSetup, Teaching};
-use crate::detect::fits::{GAP, Model, Task};
+use crate::detect::fits::{self, GAP, Model, Task};
 use crate::detect::model_set::ModelSet;
 use crate::detect::panel::{Metric, Panel, Standing, Verdict, Work};
 use crate::detect::verdict::Detector;
@@ -27,8 +27,6 @@ use crate::series::{Batch, Labels, Timestamp};
 use crate::signal::{MOST_SERIES, Selections};
 use crate::window::Window;
 
-/// Checks between asking for a fit and its effect.
-const FIT_DELAY: u64 = 30;
 /// A step back of wall time up to this is waited out; a longer one restarts the window.
 pub(super) const STEP_BACK: Duration = Duration::from_mins(2);
 
@@ -59,8 +57,12 @@ pub(super) struct Target {
     selections: Vec<Selections>,
     slots: Vec<Slot>,
     panel: Panel,
-    models: VecDeque<(u64, Model)>,
+    held: Held,
+    /// What has taken effect and was not told yet.
+    taken: Vec<Taken>,
     checks: u64,
+    /// Check at which the panel was new.
+    born: u64,
     last_tick: Option<Timestamp>,
     /// Whether the last check came after a gap in time.
     after_gap: bool,
@@ -92,8 +94,10 @@ impl Target {
             panel: Panel::new(setup.detection.clone(), metrics),
             values: vec![None; slots.len()],
             slots,
-            models: VecDeque::new(),
+            held: Held::default(),
+            taken: Vec::new(),
             checks: 0,
+            born: 0,
             last_tick: None,
             after_gap: false,
             work: Work::default(),
@@ -133,9 +137,12 @@ impl Target {
         }
     }
 
-    /// Keeps a fitted model until it is due.
+    /// Keeps a fitted model until it is due. One that was asked for before the signals changed, or before all was
+    /// forgotten, is of no use.
     pub(super) fn hold(&mut self, asked: u64, model: Model) {
-        self.models.push_back((asked + FIT_DELAY, model));
+        if self.born < asked && asked <= self.checks {
+            self.held.put(asked, model);
+        }
     }
 
     /// Judges the target and moves its incidents.
@@ -143,9 +150,9 @@ impl Target {
         if self.last_tick.is_some_and(|last| at <= last) {
             return Vec::new();
         }
-        self.checks += u64::from(kind == Kind::Regular);
-        while let Some((_, model)) = self.models.pop_front_if(|(due, _)| *due <= self.checks) {
-            self.panel.install(model);
+        if kind == Kind::Regular {
+            self.checks += 1;
+            self.install(at);
         }
         let passed = self.last_tick.map_or(Duration::ZERO, |last| at.since(last));
         self.after_gap = passed > setup.interval * GAP;
@@ -171,6 +178,25 @@ impl Target {
             self.learn(at, setup, &mut changes);
         }
         changes
+    }
+
+    /// Takes up the models that are due. At regular checks alone: a recording has no others.
+    fn install(&mut self, at: Timestamp) {
+        while let Some((asked, model)) = self.held.next(self.checks) {
+            let target = self.setup.labels.clone();
+            self.taken.push(Taken { target, model: model.kind(), asked, effective: self.checks, at });
+            self.panel.install(model);
+        }
+    }
+
+    /// What has taken effect since this was asked last.
+    pub(super) fn taken(&mut self) -> Vec<Taken> {
+        std::mem::take(&mut self.taken)
+    }
+
+    /// Has a fit be asked for at the next check.
+    pub(super) fn ask(&mut self, kind: fits::Kind) {
+        self.panel.ask(kind);
     }
 
     fn learn(&mut self, at: Timestamp, setup: &Setup, changes: &mut Vec<Change>) {

@@ -3,6 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::recorded::csv;
 use crate::servers::{
     Server, active, alertmanager, request, sidecar, tool, value, wait_for, wait_until_all_vote,
 };
@@ -85,6 +86,47 @@ fn after_a_stop_it_votes_at_once_with_the_windows_it_had() {
     assert!(log(&sidecar).contains("restored: goes on where it was"));
     let page = sidecar.get("/metrics").unwrap();
     assert!(value(&page, "dwcp_anomaly_score", &["level"]).is_none_or(|score| score < 0.6));
+}
+
+#[test]
+fn when_fits_took_effect_is_noted_and_a_backtest_goes_by_it() {
+    let (target, alertmanager) = (Synthetic::start(), alertmanager());
+    let mut sidecar = sidecar(&config(&target, &alertmanager));
+    wait_until_all_vote(&sidecar);
+    let id = sidecar.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    sidecar.wait_end();
+    let place = sidecar.directory.path();
+    let fits = place.join("kept/fits.jsonl").display().to_string();
+    let noted = std::fs::read_to_string(&fits).unwrap();
+    let first: serde_json::Value = serde_json::from_str(noted.lines().next().unwrap()).unwrap();
+    assert_eq!(first["model"], "isolation_forest");
+    let (asked, effective) = (first["asked"].as_u64().unwrap(), first["effective"].as_u64().unwrap());
+    assert!(effective >= asked + 30, "{noted}");
+    assert!(log(&sidecar).contains(&format!("asked_at_check={asked} effective_at_check={effective}")));
+
+    let data = place.join("recording.csv");
+    std::fs::write(&data, csv(3, effective + 20)).unwrap();
+    let scores = place.join("scores.csv").display().to_string();
+    let backtest = |more: &[&str]| {
+        let data = data.to_str().unwrap();
+        let arguments = [&["backtest", "--data", data, "--output", &scores], more].concat();
+        tool(env!("CARGO_BIN_EXE_dwcp-anomaly"), &arguments, "")
+    };
+    let votes_from = |more: &[&str]| {
+        let (status, said) = backtest(more);
+        assert_eq!(status, 0, "{said}");
+        let text = std::fs::read_to_string(&scores).unwrap();
+        let column = text.lines().next().unwrap().split(',').position(|c| c == "isolation_forest").unwrap();
+        text.lines().skip(1).position(|line| !line.split(',').nth(column).unwrap().is_empty()).unwrap() + 1
+    };
+    assert_eq!(votes_from(&["--fits", &fits]), effective as usize);
+    let late = place.join("late.jsonl");
+    let later = format!("\"effective\":{},", effective + 7);
+    std::fs::write(&late, noted.replace(&format!("\"effective\":{effective},"), &later)).unwrap();
+    assert_eq!(votes_from(&["--fits", late.to_str().unwrap()]), effective as usize + 7);
+    let (status, said) = backtest(&["--fits", &fits, "--fits-target", "elsewhere"]);
+    assert!(status == 2 && said.contains("has no fit of elsewhere; --fits-target is to be one of"), "{said}");
 }
 
 #[test]

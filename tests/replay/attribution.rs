@@ -88,6 +88,7 @@ fn replayed(seed: u128, faults: &[Injected]) -> Outcome {
         signals: Vec::new(),
         interval: Duration::from_secs(10),
         train_rows: TAUGHT,
+        fits: None,
     };
     replay.run(&recording(seed, faults), &mut |_, _| ())
 }

@@ -42,6 +42,7 @@ fn a_backtest_of_a_recorded_run_is_the_run() {
             signals: Vec::new(),
             interval: Duration::from_secs(scenario.interval),
             train_rows: scenario.taught,
+            fits: None,
         };
         let outcome = replay.run(&scenario.dataset(), &mut |_, _| ());
         assert_eq!(outcome.verdicts.len(), scenario.taught + run.len());
@@ -70,7 +71,7 @@ fn faulty(fault: f64) -> Dataset {
 fn alerts(signals: &[Definition]) -> [bool; 2] {
     let alerts = |fault: f64| {
         let (config, interval) = (Config::default(), Duration::from_secs(10));
-        let replay = Replay { config, signals: signals.to_vec(), interval, train_rows: 400 };
+        let replay = Replay { config, signals: signals.to_vec(), interval, train_rows: 400, fits: None };
         let outcome = replay.run(&faulty(fault), &mut |_, _| ());
         outcome.verdicts[FAULTY].iter().any(|verdict| verdict.alert)
     };

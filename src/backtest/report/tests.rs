@@ -43,7 +43,7 @@ fn replay(threshold: f64) -> Replay {
     // Its fits take long and change nothing here.
     config.detector.lstm_autoencoder.enabled = false;
     config.detector.ensemble_threshold = Ratio::new(threshold).unwrap();
-    Replay { config, signals: Vec::new(), interval: Duration::from_secs(10), train_rows: 400 }
+    Replay { config, signals: Vec::new(), interval: Duration::from_secs(10), train_rows: 400, fits: None }
 }
 
 fn record(data: &Dataset, threshold: f64) -> (Replay, Outcome, Recording) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::fits::{Fitted, Model, Rows, Task};
+use super::super::fits::{self, DELAY, Fitted, Kind, Model, Rows, Task};
 use super::super::isolation::Isolation;
 use super::super::model_set::ModelSet;
 use super::super::pace::Pace;
@@ -17,8 +17,13 @@ use super::super::{isolation, lstm};
 use super::readiness::FEWEST_SCORES;
 use super::{Panel, Settings, Watched};
 
-/// Rows at which the forest is first asked for; it takes effect thirty checks later, at sixty.
-pub(super) const FIRST_FIT: u64 = isolation::FEWEST as u64;
+/// Rows at which the forest is first asked for: the fewest that a fit needs, and those that are held back from it. It
+/// takes effect thirty checks later, and with what came meanwhile there are the scores that it needs to vote at once.
+pub(super) const FIRST_FIT: u64 = 41;
+/// Rows from which on the forest is to vote.
+pub(super) const FOREST_ROWS: u64 = FIRST_FIT + DELAY;
+const _: () =
+    assert!((FIRST_FIT as f64 * fits::FIT) as usize >= isolation::FEWEST, "the first fit would fail");
 /// Rows from which on models are not fitted anew each time the rows have doubled, but retrained at leisure and tried
 /// before they are taken.
 const REFIT: u64 = 4096;
@@ -30,6 +35,17 @@ const RETRAINED: &str = "retrained";
 const FIRST_SEASON: u64 = 48;
 /// Tier rows after which they are looked for anew at the latest: a day.
 const SEASON_AGAIN: u64 = 288;
+
+/// Rows from which on the autoencoder is to vote.
+pub(super) fn lstm_rows(settings: &Settings) -> u64 {
+    (lstm::FEWEST_WINDOWS * settings.lstm.steps) as u64
+}
+
+/// Rows at which the autoencoder is first asked for, so that it takes effect when it is to vote. Of fewer than nine
+/// windows' worth too little would be left to fit on beside what is held back.
+fn first_lstm(settings: &Settings) -> u64 {
+    (lstm_rows(settings) - DELAY.min(settings.lstm.steps as u64)).max(1)
+}
 
 /// Whether a forest would know enough scores; what comes of a training is calibrated already.
 fn can_vote(fitted: &Fitted<Isolation>) -> bool {
@@ -47,21 +63,11 @@ pub(super) struct Due {
     under_way: [bool; 4],
 }
 
-/// The kinds of fits.
-#[derive(Clone, Copy)]
-enum Kind {
-    Isolation,
-    Lstm,
-    Seasons,
-    Retraining,
-}
-
 impl Due {
     pub(super) fn first(settings: &Settings) -> Self {
-        let windows = lstm::FEWEST_WINDOWS * settings.lstm.steps;
         Self {
             isolation: FIRST_FIT,
-            lstm: windows as u64,
+            lstm: first_lstm(settings),
             seasons: FIRST_SEASON,
             retraining: settings.retrain_every.max(APART),
             under_way: [false; 4],
@@ -81,26 +87,37 @@ impl Due {
 
     /// Asks again for what was under way when the process ended: it never comes back.
     pub(super) fn ask_for_lost_fits(&mut self) {
-        let dues = [&mut self.isolation, &mut self.lstm, &mut self.seasons, &mut self.retraining];
-        for (due, is_lost) in dues.into_iter().zip(std::mem::take(&mut self.under_way)) {
-            if is_lost {
-                *due = 0;
-            }
-        }
+        let lost = std::mem::take(&mut self.under_way);
+        Kind::ALL.into_iter().filter(|kind| lost[*kind as usize]).for_each(|kind| self.ask(kind));
+    }
+
+    /// Has a fit be asked for at the next check.
+    fn ask(&mut self, kind: Kind) {
+        *match kind {
+            Kind::IsolationForest => &mut self.isolation,
+            Kind::LstmAutoencoder => &mut self.lstm,
+            Kind::Seasons => &mut self.seasons,
+            Kind::Retraining => &mut self.retraining,
+        } = 0;
     }
 }
 
 impl Panel {
+    /// Has a fit be asked for at the next check, as that of a restored panel is which was lost with the process.
+    pub fn ask(&mut self, kind: Kind) {
+        self.due.ask(kind);
+    }
+
     /// A fit that should be run now, if one is due.
     pub fn due(&mut self) -> Option<Task> {
         let (rows, tier_rows) = (self.memory.rows(), self.memory.tier_rows());
         if self.is_on(Detector::IsolationForest) && rows >= self.due.isolation {
-            self.due.under_way[Kind::Isolation as usize] = true;
+            self.due.under_way[Kind::IsolationForest as usize] = true;
             self.due.isolation = if rows < REFIT { 2 * rows } else { u64::MAX };
             return Some(self.isolation_task(true));
         }
         if self.is_on(Detector::LstmAutoencoder) && rows >= self.due.lstm {
-            self.due.under_way[Kind::Lstm as usize] = true;
+            self.due.under_way[Kind::LstmAutoencoder as usize] = true;
             self.due.lstm = if rows < REFIT { 4 * rows } else { u64::MAX };
             return Some(self.lstm_task(true));
         }
@@ -145,13 +162,7 @@ impl Panel {
 
     /// Takes up what a fit has yielded.
     pub fn install(&mut self, model: Model) {
-        let kind = match &model {
-            Model::Isolation(..) => Kind::Isolation,
-            Model::Lstm(_) => Kind::Lstm,
-            Model::Seasons(_) => Kind::Seasons,
-            Model::Retrained(_) => Kind::Retraining,
-        };
-        self.due.under_way[kind as usize] = false;
+        self.due.under_way[model.kind() as usize] = false;
         match model {
             Model::Isolation(mut fitted, scales) => {
                 let rows = self.rows(true);
@@ -186,6 +197,11 @@ impl Panel {
                 let _ = self.take_up(&retrained.set, RETRAINED);
             }
             Model::Retrained(_) => {}
+            // The rows did not suffice, as with gaps in them: with a quarter more they may.
+            Model::Lstm(None) => {
+                let rows = self.memory.rows();
+                self.due.lstm = self.due.lstm.min(rows + rows / 4);
+            }
             Model::Lstm(fitted) => self.install_at(&[Part::Lstm], fitted, |pace, model| {
                 pace.lstm = Some(Arc::new(model));
             }),
@@ -224,6 +240,19 @@ impl Panel {
             seasons: self.watched[..self.width].iter().map(|watched| watched.baseline.season()).collect(),
             budget: self.budget.clone(),
             drifts: self.watched[..self.width].iter().map(|watched| watched.drift.clone()).collect(),
+        }
+    }
+
+    /// All that could be was fitted just now. What could not, for want of rows or because nobody has trained it, is
+    /// fitted as in a panel that begins.
+    pub(super) fn rest(&mut self) {
+        self.due.rest(self.memory.rows(), self.memory.tier_rows(), self.settings.retrain_every);
+        let first = Due::first(&self.settings);
+        if self.paces[0].isolation.is_none() {
+            self.due.isolation = first.isolation;
+        }
+        if self.paces[0].lstm.is_none() {
+            self.due.lstm = first.lstm;
         }
     }
 
@@ -273,7 +302,7 @@ impl Panel {
             self.trained_at[detector.index()] = Some(set.at);
         }
         self.version = Some(version.to_owned());
-        self.due.rest(self.memory.rows(), self.memory.tier_rows(), self.settings.retrain_every);
+        self.rest();
         Ok(())
     }
 }

@@ -139,6 +139,6 @@ impl Panel {
             self.course += COURSE * (strength(work) - self.course);
         }
         self.budget.settle();
-        self.due.rest(self.memory.rows(), self.memory.tier_rows(), self.settings.retrain_every);
+        self.rest();
     }
 }

@@ -3,14 +3,25 @@
 use super::super::part::Part;
 use super::super::verdict::Detector;
 use super::super::zscore;
-use super::Panel;
-use super::fitting::{Due, FIRST_FIT};
+use super::fitting::{FOREST_ROWS, lstm_rows};
+use super::{Panel, Settings};
 use crate::series::Timestamp;
 
 /// Values before which no baseline is judged by.
 const FEWEST_VALUES: usize = 2 * zscore::FEWEST;
 /// Scores before which a forest has no say: the tail of fewer calls nothing unlikely, and would outvote those who know.
 pub(super) const FEWEST_SCORES: usize = 30;
+
+/// Rows from which on a detector votes, where nothing is known from before and its fits are in time; `None` for one that
+/// is off.
+pub fn votes_at(detector: Detector, settings: &Settings) -> Option<u64> {
+    let rows = match detector {
+        Detector::IsolationForest => FOREST_ROWS,
+        Detector::LstmAutoencoder => lstm_rows(settings),
+        Detector::Zscore | Detector::SeasonalEsd => FEWEST_VALUES as u64,
+    };
+    (settings.weights[detector.index()] > 0.0).then_some(rows)
+}
 
 impl Panel {
     pub(super) fn is_on(&self, detector: Detector) -> bool {
@@ -42,11 +53,8 @@ impl Panel {
                 let scores = self.paces[0].normal[Part::Isolation.index()].scores();
                 format!("{scores} of {FEWEST_SCORES} scores")
             }
-            Detector::IsolationForest => format!("{rows} of {} rows", 2 * FIRST_FIT),
-            Detector::LstmAutoencoder => {
-                let first = Due::first(&self.settings).lstm;
-                if rows < first { format!("{rows} of {first} rows") } else { "its first fit".to_owned() }
-            }
+            Detector::IsolationForest => first_fit(rows, FOREST_ROWS),
+            Detector::LstmAutoencoder => first_fit(rows, lstm_rows(&self.settings)),
             Detector::Zscore | Detector::SeasonalEsd => {
                 format!("{} of {FEWEST_VALUES} values", self.paces[0].values())
             }
@@ -72,4 +80,9 @@ impl Panel {
     pub fn version(&self) -> Option<&str> {
         self.version.as_deref()
     }
+}
+
+/// What is waited for until a first fit has taken effect, which is when there are `first` rows, or later if it is late.
+fn first_fit(rows: u64, first: u64) -> String {
+    if rows < first { format!("{rows} of {first} rows") } else { "its first fit".to_owned() }
 }

@@ -23,6 +23,7 @@ impl Target {
             (before.health.take(), before.last_scrape, before.rejected);
         (self.last_tick, self.checks, self.last_verdict) =
             (before.last_tick, before.checks, before.last_verdict);
+        self.born = before.checks;
         for (place, slot) in before.slots.iter_mut().enumerate() {
             let known = self
                 .slots
