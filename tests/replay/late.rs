@@ -112,9 +112,9 @@ fn a_backtest_says_what_a_run_with_a_late_fit_has_said() {
 #[test]
 fn a_backtest_says_what_a_run_has_said_that_lost_its_fits_with_the_process() {
     let scenario = scenario("steps-10s");
-    let run = run(scenario, &[Some(40)], Some(180));
+    let run = run(scenario, &[Some(40)], Some(250));
     let asked: Vec<u64> = run.taken.iter().map(|taken| taken.asked).collect();
-    assert!(asked.contains(&180), "the one that was lost is asked for again: {asked:?}");
+    assert!(asked.contains(&250), "the one that was lost is asked for again: {asked:?}");
     assert_eq!(difference(&run, &backtest(scenario, &run.taken)), None);
 }
 

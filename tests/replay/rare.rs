@@ -49,6 +49,7 @@ fn replayed(fault: Fault, from: usize, long: usize) -> Vec<Verdict> {
         signals: Vec::new(),
         interval: Duration::from_secs(60),
         train_rows: TAUGHT,
+        fits: None,
     };
     replay.run(&recording(fault, from, long), &mut |_, _| ()).verdicts
 }

@@ -19,7 +19,7 @@ use super::{Panel, Settings, Watched};
 
 /// Rows at which the forest is first asked for: the fewest that a fit needs, and those that are held back from it. It
 /// takes effect thirty checks later, and with what came meanwhile there are the scores that it needs to vote at once.
-pub(super) const FIRST_FIT: u64 = 41;
+pub(super) const FIRST_FIT: u64 = 30;
 /// Rows from which on the forest is to vote.
 pub(super) const FOREST_ROWS: u64 = FIRST_FIT + DELAY;
 const _: () =
@@ -200,7 +200,7 @@ impl Panel {
             // The rows did not suffice, as with gaps in them: with a quarter more they may.
             Model::Lstm(None) => {
                 let rows = self.memory.rows();
-                self.due.lstm = self.due.lstm.min(rows + rows / 4);
+                self.due.lstm = self.due.lstm.min((rows + rows / 4).max(first_lstm(&self.settings)));
             }
             Model::Lstm(fitted) => self.install_at(&[Part::Lstm], fitted, |pace, model| {
                 pace.lstm = Some(Arc::new(model));
