@@ -180,9 +180,9 @@ mod tests {
     }
 
     #[test]
-    fn twenty_nine_rows_are_too_few() {
-        assert!(PARAMS.fit(&past(29)).is_none());
-        assert!(PARAMS.fit(&past(30)).is_some());
+    fn one_row_less_than_is_needed_is_too_few() {
+        assert!(PARAMS.fit(&past(FEWEST - 1)).is_none());
+        assert!(PARAMS.fit(&past(FEWEST)).is_some());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::driver::{self, Said};
 use crate::golden::SCENARIOS;
 
 /// Checks after which the process ends; none while a fit is under way, which would be lost.
-const ENDS: [usize; 6] = [20, 100, 200, 400, 450, 590];
+const ENDS: [usize; 6] = [20, 120, 200, 400, 450, 590];
 
 #[test]
 fn restarts_change_nothing_that_is_said() {

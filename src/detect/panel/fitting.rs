@@ -200,7 +200,7 @@ impl Panel {
             // The rows did not suffice, as with gaps in them: with a quarter more they may.
             Model::Lstm(None) => {
                 let rows = self.memory.rows();
-                self.due.lstm = self.due.lstm.min(rows + rows / 4);
+                self.due.lstm = self.due.lstm.min((rows + rows / 4).max(first_lstm(&self.settings)));
             }
             Model::Lstm(fitted) => self.install_at(&[Part::Lstm], fitted, |pace, model| {
                 pace.lstm = Some(Arc::new(model));

@@ -319,11 +319,11 @@ mod tests {
     #[test]
     fn models_are_the_same_until_a_fit_has_come() {
         let mut panel = panel();
-        watch(&mut panel, 0, 35);
+        watch(&mut panel, 0, 45);
         let before = panel.learned().models().clone();
-        watch(&mut panel, 35, 45);
+        watch(&mut panel, 45, 75);
         assert!(before.are(panel.learned().models()));
-        watch(&mut panel, 45, 70);
+        watch(&mut panel, 75, 90);
         assert!(!before.are(panel.learned().models()));
     }
 }
