@@ -124,7 +124,7 @@ mod tests {
     fn what_is_small_short_slow_or_on_the_other_side_is_no_shift() {
         let small = (0..60).map(|_| 55.0);
         let short = (0..60).map(|nth| if nth % 10 < 5 { 90.0 } else { 42.0 });
-        let slow = (0..600).map(|nth| 42.0 + nth as f64 * 0.1);
+        let slow = (0..600).map(|nth| 42.0 + f64::from(nth) * 0.1);
         let below = (0..60).map(|_| 0.0);
         let cases: [(&str, Box<dyn Iterator<Item = f64>>); 4] = [
             ("small", Box::new(small)),

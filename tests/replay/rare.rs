@@ -47,7 +47,7 @@ fn replayed(fault: Fault, from: usize, long: usize) -> Vec<Verdict> {
     let replay = Replay {
         config: Config::default(),
         signals: Vec::new(),
-        interval: Duration::from_secs(60),
+        interval: Duration::from_mins(1),
         train_rows: TAUGHT,
         fits: None,
     };
