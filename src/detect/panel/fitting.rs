@@ -135,10 +135,20 @@ impl Panel {
     }
 
     fn rows(&mut self, hold_out: bool) -> Rows {
+        let table = self.memory.freeze();
+        let mut excluded = self.trial.excluded();
+        let is_out =
+            |at: &&i64| excluded.iter().any(|(since, until)| (since.millis()..=until.millis()).contains(*at));
+        // Where incidents are most of what there is since an untaught start, nobody knows what is normal: a model of all of it is
+        // better than none.
+        if !self.budget.is_trained() && 2 * table.times().iter().filter(is_out).count() > table.times().len()
+        {
+            excluded.clear();
+        }
         Rows {
-            table: self.memory.freeze(),
+            table,
             in_vector: self.watched[..self.width].iter().map(|w| w.metric.in_vector).collect(),
-            excluded: self.trial.excluded(),
+            excluded,
             least: self.watched[..self.width].iter().map(Watched::least_spread).collect(),
             interval: self.settings.interval,
             smoothings: self.paces.iter().map(|pace| pace.cut.smoothing).collect(),
@@ -165,6 +175,9 @@ impl Panel {
         self.due.under_way[model.kind() as usize] = false;
         match model {
             Model::Isolation(mut fitted, scales) => {
+                if fitted.is_none() {
+                    self.due.isolation = self.due.isolation.min(self.again(FIRST_FIT));
+                }
                 let rows = self.rows(true);
                 for (pace, fitted) in fitted.iter_mut().flatten().enumerate() {
                     let since = rows.scores_between(fitted.at, self.trial.since(), pace, &fitted.model);
@@ -197,16 +210,19 @@ impl Panel {
                 let _ = self.take_up(&retrained.set, RETRAINED);
             }
             Model::Retrained(_) => {}
-            // The rows did not suffice, as with gaps in them: with a quarter more they may.
-            Model::Lstm(None) => {
-                let rows = self.memory.rows();
-                self.due.lstm = self.due.lstm.min((rows + rows / 4).max(first_lstm(&self.settings)));
-            }
+            Model::Lstm(None) => self.due.lstm = self.due.lstm.min(self.again(first_lstm(&self.settings))),
             Model::Lstm(fitted) => self.install_at(&[Part::Lstm], fitted, |pace, model| {
                 pace.lstm = Some(Arc::new(model));
             }),
             Model::Seasons(seasons) => self.reseason(seasons),
         }
+    }
+
+    /// Rows at which a fit is asked for again for which those there were did not suffice, as with gaps or an incident in
+    /// them: with a quarter more they may.
+    fn again(&self, first: u64) -> u64 {
+        let rows = self.memory.rows();
+        (rows + rows / 4).max(first)
     }
 
     /// A new model scores by other numbers than the one before: it is calibrated on the rows held back from its fit.

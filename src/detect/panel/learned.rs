@@ -323,11 +323,15 @@ mod tests {
     #[test]
     fn models_are_the_same_until_a_fit_has_come() {
         let mut panel = panel();
-        watch(&mut panel, 0, 35);
-        let before = panel.learned().models().clone();
-        watch(&mut panel, 35, 45);
-        assert!(before.are(panel.learned().models()));
-        watch(&mut panel, 45, 70);
-        assert!(!before.are(panel.learned().models()));
+        let changed: Vec<i64> = (0..100)
+            .filter(|row| {
+                let before = panel.learned().models().clone();
+                watch(&mut panel, *row, row + 1);
+                !before.are(panel.learned().models())
+            })
+            .collect();
+        // The first forest, and the one of twice the rows.
+        assert_eq!(changed.len(), 2, "{changed:?}");
+        assert!(changed[0] < 60 && changed[1] + 1 >= 2 * changed[0], "{changed:?}");
     }
 }
