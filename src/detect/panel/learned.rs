@@ -323,15 +323,14 @@ mod tests {
     #[test]
     fn models_are_the_same_until_a_fit_has_come() {
         let mut panel = panel();
-        let changed: Vec<i64> = (0..100)
+        let changed: Vec<i64> = (0..130)
             .filter(|row| {
                 let before = panel.learned().models().clone();
                 watch(&mut panel, *row, row + 1);
                 !before.are(panel.learned().models())
             })
             .collect();
-        // The first forest, and the one of twice the rows.
-        assert_eq!(changed.len(), 2, "{changed:?}");
-        assert!(changed[0] < 60 && changed[1] + 1 >= 2 * changed[0], "{changed:?}");
+        // The first forest, and the next that could vote: too few rows are held back from the one in between, which comes at once.
+        assert_eq!(changed, [29, 119]);
     }
 }
