@@ -139,10 +139,11 @@ impl Panel {
         let mut excluded = self.trial.excluded();
         let is_out =
             |at: &&i64| excluded.iter().any(|(since, until)| (since.millis()..=until.millis()).contains(*at));
-        // Where incidents are most of what there is since an untaught start, nobody knows what is normal: a model of all of it is
-        // better than none.
-        if !self.budget.is_trained() && 2 * table.times().iter().filter(is_out).count() > table.times().len()
-        {
+        // Where there is no forest yet and incidents are most of what there is, nobody knows what is normal: one of all of it
+        // is better than none.
+        let lacks_forest = self.is_on(Detector::IsolationForest) && self.paces[0].isolation.is_none();
+        let is_first = lacks_forest && !self.budget.is_trained();
+        if is_first && 2 * table.times().iter().filter(is_out).count() > table.times().len() {
             excluded.clear();
         }
         Rows {
