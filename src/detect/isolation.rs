@@ -27,7 +27,7 @@ use super::shape::{FEATURES, Shape};
 use super::surprise::Raw;
 use super::{Fit, Scorer};
 
-/// Rows needed for a fit.
+/// Rows needed for a fit: of the thirty that the first one is asked for at, to vote at sixty, nine are held back.
 pub const FEWEST: usize = 20;
 
 /// How to grow.

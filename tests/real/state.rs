@@ -71,14 +71,20 @@ fn killed_again_and_again_under_load_it_goes_on_as_if_nothing_had_happened() {
     assert!(!aside.iter().any(|name| name.ends_with(".damaged")), "{aside:?}");
 }
 
-#[test]
-fn after_a_stop_it_votes_at_once_with_the_windows_it_had() {
+/// One that has voted and was told to stop, with what it watched and told, which go on.
+fn voted_and_stopped() -> (Synthetic, Server, Server) {
     let (target, alertmanager) = (Synthetic::start(), alertmanager());
     let mut sidecar = sidecar(&config(&target, &alertmanager));
     wait_until_all_vote(&sidecar);
     let id = sidecar.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
     sidecar.wait_end();
+    (target, alertmanager, sidecar)
+}
+
+#[test]
+fn after_a_stop_it_votes_at_once_with_the_windows_it_had() {
+    let (_target, _alertmanager, mut sidecar) = voted_and_stopped();
     let began = Instant::now();
     sidecar.start_again();
     wait_until_all_vote(&sidecar);
@@ -90,12 +96,7 @@ fn after_a_stop_it_votes_at_once_with_the_windows_it_had() {
 
 #[test]
 fn when_fits_took_effect_is_noted_and_a_backtest_goes_by_it() {
-    let (target, alertmanager) = (Synthetic::start(), alertmanager());
-    let mut sidecar = sidecar(&config(&target, &alertmanager));
-    wait_until_all_vote(&sidecar);
-    let id = sidecar.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-    sidecar.wait_end();
+    let (_target, _alertmanager, sidecar) = voted_and_stopped();
     let place = sidecar.directory.path();
     let fits = place.join("kept/fits.jsonl").display().to_string();
     let noted = std::fs::read_to_string(&fits).unwrap();

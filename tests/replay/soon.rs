@@ -28,6 +28,15 @@ fn sample(name: &str, labels: &[(&str, &str)], value: f64) -> Sample {
     Sample { labels: Labels::new(labels), value, at: None }
 }
 
+/// A machine that uses so large a share of its memory.
+fn memory(used: f64) -> Vec<Sample> {
+    let total = 24e9;
+    vec![
+        sample("node_memory_MemTotal_bytes", &[], total),
+        sample("node_memory_MemAvailable_bytes", &[], (total * (1.0 - used)).floor()),
+    ]
+}
+
 /// Traffic of 100 Mbit/s that strays by a tenth, fourfold from a time on.
 struct Traffic {
     random: Pcg64Mcg,
@@ -71,11 +80,7 @@ impl Exporter for Still {
             self.taken = 0.0;
         }
         let used = self.used + self.taken + if at >= self.step { 0.12 } else { 0.0 };
-        let total = 24e9;
-        vec![
-            sample("node_memory_MemTotal_bytes", &[], total),
-            sample("node_memory_MemAvailable_bytes", &[], (total * (1.0 - used)).floor()),
-        ]
+        memory(used)
     }
 }
 
@@ -95,11 +100,7 @@ impl Exporter for Climbing {
         }
         let climbed = (at.saturating_sub(self.from) as f64 / self.takes as f64).min(1.0);
         let used = 0.04 + self.taken + 0.31 * climbed;
-        let total = 24e9;
-        vec![
-            sample("node_memory_MemTotal_bytes", &[], total),
-            sample("node_memory_MemAvailable_bytes", &[], (total * (1.0 - used)).floor()),
-        ]
+        memory(used)
     }
 }
 
