@@ -16,6 +16,7 @@ use super::super::verdict::Detector;
 use super::super::{isolation, lstm};
 use super::readiness::FEWEST_SCORES;
 use super::{Panel, Settings, Watched};
+use crate::series::Timestamp;
 
 /// Rows at which the forest is first asked for: the fewest that a fit needs, and those that are held back from it. It
 /// takes effect thirty checks later, and with what came meanwhile there are the scores that it needs to vote at once.
@@ -134,17 +135,17 @@ impl Panel {
         None
     }
 
-    fn rows(&mut self, hold_out: bool) -> Rows {
+    /// What a fit is run on: all but the incidents. Where it is the first of its kind and one incident that has not ended is
+    /// most of what there is, nobody knows what is normal: a model of that too is better than none.
+    fn rows(&mut self, hold_out: bool, is_first: bool) -> Rows {
         let table = self.memory.freeze();
-        let mut excluded = self.trial.excluded();
-        let is_out =
-            |at: &&i64| excluded.iter().any(|(since, until)| (since.millis()..=until.millis()).contains(*at));
-        // Where there is no forest yet and incidents are most of what there is, nobody knows what is normal: one of all of it
-        // is better than none.
-        let lacks_forest = self.is_on(Detector::IsolationForest) && self.paces[0].isolation.is_none();
-        let is_first = lacks_forest && !self.budget.is_trained();
-        if is_first && 2 * table.times().iter().filter(is_out).count() > table.times().len() {
-            excluded.clear();
+        let mut excluded = self.trial.ended();
+        if let Some(since) = self.trial.current() {
+            let before = table.times().partition_point(|at| *at < since.millis());
+            let is_most = table.times().len() > 2 * before;
+            if !(is_first && is_most && !self.budget.is_trained()) {
+                excluded.push((since, Timestamp::from_millis(i64::MAX)));
+            }
         }
         Rows {
             table,
@@ -158,17 +159,19 @@ impl Panel {
     }
 
     pub(super) fn isolation_task(&mut self, hold_out: bool) -> Task {
-        Task::Isolation(self.rows(hold_out), self.settings.isolation)
+        let is_first = self.paces[0].isolation.is_none();
+        Task::Isolation(self.rows(hold_out, is_first), self.settings.isolation)
     }
 
     pub(super) fn lstm_task(&mut self, hold_out: bool) -> Task {
-        Task::Lstm(self.rows(hold_out), self.settings.lstm)
+        let is_first = self.paces[0].lstm.is_none();
+        Task::Lstm(self.rows(hold_out, is_first), self.settings.lstm)
     }
 
     fn retraining(&mut self) -> Task {
         let metrics = self.watched[..self.width].iter().map(|watched| watched.metric.clone()).collect();
         let retraining = Retraining { settings: self.settings.clone(), metrics, current: self.models() };
-        Task::Retrain(self.rows(false), Box::new(retraining))
+        Task::Retrain(self.rows(false, false), Box::new(retraining))
     }
 
     /// Takes up what a fit has yielded.
@@ -179,7 +182,7 @@ impl Panel {
                 if fitted.is_none() {
                     self.due.isolation = self.due.isolation.min(self.again(FIRST_FIT));
                 }
-                let rows = self.rows(true);
+                let rows = self.rows(true, self.paces[0].isolation.is_none());
                 for (pace, fitted) in fitted.iter_mut().flatten().enumerate() {
                     let since = rows.scores_between(fitted.at, self.trial.since(), pace, &fitted.model);
                     // What was held back from nothing calibrates nothing: the models of a training do it otherwise.
@@ -189,8 +192,9 @@ impl Panel {
                         held.extend(since);
                     }
                 }
-                if self.is_ready(Detector::IsolationForest) && !fitted.iter().flatten().all(can_vote) {
-                    // The one that votes is not given up for one that could not.
+                if !fitted.iter().flatten().all(can_vote) {
+                    // The one there is may vote; and where there is none, the next fit is a first one again.
+                    self.due.isolation = self.due.isolation.min(self.again(FIRST_FIT));
                     return;
                 }
                 for pace in &mut self.paces {

@@ -330,7 +330,7 @@ mod tests {
                 !before.are(panel.learned().models())
             })
             .collect();
-        // The first forest, and the next that could vote: too few rows are held back from the one in between, which comes at once.
-        assert_eq!(changed, [29, 119]);
+        // From fits of fewer rows, which come at once here, too few are held back for a forest that could vote.
+        assert_eq!(changed, [109]);
     }
 }

@@ -241,11 +241,15 @@ impl Probation {
         released
     }
 
-    /// Times of incidents, which no model is fitted on.
-    pub(super) fn excluded(&self) -> Vec<(Timestamp, Timestamp)> {
+    /// Times of incidents that are over, which no model is fitted on.
+    pub(super) fn ended(&self) -> Vec<(Timestamp, Timestamp)> {
         let ended = self.withheld.iter().map(|record| (record.since, record.until));
-        let current = self.current.iter().map(|record| (record.since, Timestamp::from_millis(i64::MAX)));
-        ended.chain(current).chain(self.adapted.iter().copied()).collect()
+        ended.chain(self.adapted.iter().copied()).collect()
+    }
+
+    /// Since when there is an incident, if there is one.
+    pub(super) fn current(&self) -> Option<Timestamp> {
+        self.current.as_ref().map(|record| record.since)
     }
 
     /// Time went on without anybody looking.
@@ -309,7 +313,7 @@ mod tests {
         let delay = OPEN_AFTER + EDGE;
         assert_eq!(times, (0..20 - delay).map(at).collect::<Vec<_>>());
         assert!(back.iter().all(|row| row.is_normal(0)));
-        assert!(probation.excluded().is_empty());
+        assert!(probation.ended().is_empty() && probation.current().is_none());
     }
 
     #[test]
@@ -333,10 +337,10 @@ mod tests {
             }
             probation.release(at(check), 1.0);
             if fires {
-                assert_eq!(probation.excluded(), [(at(first), Timestamp::from_millis(i64::MAX))]);
+                assert_eq!((probation.ended(), probation.current()), (Vec::new(), Some(at(first))));
             }
         }
-        assert_eq!(probation.excluded(), [(at(first), at(14))]);
+        assert_eq!((probation.ended(), probation.current()), (vec![(at(first), at(14))], None));
     }
 
     #[test]
