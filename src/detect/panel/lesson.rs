@@ -68,7 +68,7 @@ impl Panel {
         }
         let raw = work.looks.iter().map(|look| look.raw.clone()).collect();
         let calm = vec![usize::MAX; work.residuals.len()];
-        self.rehearsal.rows.push_back(Row { at, raw, calm, reach: 0.0 });
+        self.rehearsal.rows.push_back(Row { at, raw, calm, ..Row::default() });
     }
 
     /// Goes through what was studied, now that all of it is there: what recurs in it is known from the first row on. Gives
