@@ -22,9 +22,9 @@ pub use sweep::{Basis, Tried};
 
 use crate::config::Config;
 use crate::dataset::Dataset;
-use crate::detect::fits::Task;
+use crate::detect::ensemble::Lesson;
+use crate::detect::fit_tasks::Task;
 use crate::detect::model_set::ModelSet;
-use crate::detect::panel::Lesson;
 use crate::engine::{Engine, Event, Fit, Health, Setup, TargetSetup, Teaching};
 use crate::series::{Batch, Labels, Origin, Sample, Timestamp};
 use crate::signal::{Definition, Plan};

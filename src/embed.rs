@@ -24,8 +24,8 @@ pub use crate::series::Timestamp;
 
 use crate::app::telling::{Telling, identity};
 use crate::config::Sources;
-use crate::detect::fits::{Model, Task};
-use crate::detect::panel::Lesson;
+use crate::detect::ensemble::Lesson;
+use crate::detect::fit_tasks::{Model, Task};
 use crate::engine::snapshot::Snapshot;
 use crate::engine::{Engine, Event, Fit, Health, Teaching};
 use crate::notify::counters::Counters;

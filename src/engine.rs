@@ -17,9 +17,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::detect::fits::{self, Model, Task};
+use crate::detect::ensemble::{Lesson, Settings, Verdict};
+use crate::detect::fit_tasks::{self, Model, Task};
 use crate::detect::model_set::ModelSet;
-use crate::detect::panel::{Lesson, Settings, Verdict};
 use crate::detect::verdict::{Detector, Severity};
 use crate::incident::config::Severities;
 use crate::incident::machine::{Persistence, Transition};
@@ -78,7 +78,7 @@ pub enum Event {
     /// A fit has come back.
     Install(Fit<Model>),
     /// A target is to ask for a fit at its next check, whenever it would have: the one before was lost.
-    Ask(usize, fits::Kind),
+    Ask(usize, fit_tasks::Kind),
     /// The configuration has changed.
     Reconfigure(Box<Setup>),
 }

@@ -32,7 +32,7 @@
 //! are played through in virtual time.
 //!
 //! `tests/architecture.rs` keeps this table. Where it differs from what one might expect: `config` of a component lies
-//! beside its code and holds no I/O, so layer 1 has some; `signal` takes its gate from `detect`.
+//! beside its code and holds no I/O, so layer 1 has some; `signal` takes its effect filter from `detect`.
 //!
 //! # Invariants
 //!
@@ -50,7 +50,7 @@
 //! 7. **Alerts are a level, not an event.** Losing one request loses nothing.
 //! 8. **A broken scrape, model or receiver never stops the others.**
 //! 9. **What is kept goes on byte for byte.** An engine that was restored says what the one that was kept would have
-//!    said. Kept by tests of `detect::panel` and `tests/replay`.
+//!    said. Kept by tests of `detect::ensemble` and `tests/replay`.
 //! 10. **A bad configuration leaves the running one in place.**
 
 #![forbid(unsafe_code)]

@@ -26,8 +26,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::detect::memory::{Remembered, Tiers};
-use crate::detect::panel::{Learned, Models};
+use crate::detect::ensemble::{Learned, Models};
+use crate::detect::training_history::{Remembered, Tiers};
 use crate::disk::{self, Lock};
 use crate::engine::held::Taken;
 use crate::engine::kept::{About, Incidents, KeptTarget};

@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::rest::Rest;
-use crate::detect::fits::Kind;
+use crate::detect::fit_tasks::Kind;
 use crate::engine::Fit;
 use crate::series::Labels;
 use turns::{Turn, Turns};

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::fits::Fits;
 use super::keeper::{self, Keeper};
 use super::rest::Rest;
-use crate::detect::fits::{Model, Task};
+use crate::detect::fit_tasks::{Model, Task};
 use crate::detect::model_set::ModelSet;
 use crate::detect::shadow::{FAULTS, Retrained};
 use crate::engine::held::Taken;

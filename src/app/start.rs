@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::detect::panel::votes_at;
+use crate::detect::ensemble::votes_at;
 use crate::detect::verdict::Detector;
 use crate::engine::{Setup, TargetSetup};
 use crate::exposition::Wanted;

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::detect::fits::{Kind, Model};
+use crate::detect::fit_tasks::{Kind, Model};
 use crate::engine::Fit;
 use crate::engine::held::Taken;
 

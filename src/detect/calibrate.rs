@@ -1,12 +1,12 @@
 //! The only way from a raw score to a number that means the same for every detector.
 //!
-//! A raw score becomes its *surprise*: L = −log₁₀ p, p being the probability that normal data score as high. In the
+//! A raw score becomes its *surprisal*: L = −log₁₀ p, p being the probability that normal data score as high. In the
 //! bulk p is the empirical tail probability; beyond the 95 % quantile it comes from a generalised Pareto distribution
 //! fitted to the excesses (peaks over threshold: Pickands 1975; probability-weighted moments: Hosking & Wallis 1987).
 //!
 //! Deviations from the papers: the shape is drawn towards a prior of 0.2 while excesses are few and kept in [0, 0.5],
 //! because a bounded tail would call the first value beyond it impossible; the scale has a floor; beyond L = 8 the
-//! surprise grows logarithmically, so that scores rank without claiming probabilities no sample could support.
+//! surprisal grows logarithmically, so that scores rank without claiming probabilities no sample could support.
 //!
 //! Scores are absorbed before the model that made them has learned the row (prequentially), and only where the row
 //! was not flagged, so the sample is of honest, out-of-sample, normal scores. It spans the last month, thinned evenly
@@ -24,7 +24,7 @@ use super::robust;
 const MEMORY: usize = 2048;
 /// Time the sample spans at least, once it has been watched for as long.
 const SPAN: Duration = Duration::from_hours(30 * 24);
-/// Scores needed before a surprise can be told.
+/// Scores needed before a surprisal can be told.
 const FEWEST: usize = 15;
 /// What the shape of a tail is taken for, and the excesses that weigh as much as that.
 const PRIOR_SHAPE: f64 = 0.2;
@@ -34,7 +34,7 @@ const PRIOR_WEIGHT: f64 = 20.0;
 const PRIOR_SCORES: f64 = 100.0;
 /// Knots of the empirical part.
 const KNOTS: usize = 33;
-/// Surprise beyond which growth is logarithmic.
+/// Surprisal beyond which growth is logarithmic.
 const SOFT_CAP: f64 = 8.0;
 /// Smallest scale of the tail, relative to the scale a raw score has by construction (1).
 const SCALE_FLOOR: f64 = 0.1;
@@ -42,9 +42,9 @@ const SCALE_FLOOR: f64 = 0.1;
 /// The tail of one kind of raw score on normal data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tail {
-    /// Score and surprise at evenly spaced ranks of the bulk, ascending.
+    /// Score and surprisal at evenly spaced ranks of the bulk, ascending.
     knots: Vec<(f64, f64)>,
-    /// Where the Pareto tail begins, and the surprise there.
+    /// Where the Pareto tail begins, and the surprisal there.
     start: (f64, f64),
     shape: f64,
     scale: f64,
@@ -68,7 +68,7 @@ impl Tail {
     }
 
     /// −log₁₀ of the probability that normal data score `score` or more; 0 and up, finite for a finite score.
-    pub fn surprise(&self, score: f64) -> f64 {
+    pub fn surprisal(&self, score: f64) -> f64 {
         let (begin, at_begin) = self.start;
         if score <= begin {
             return self.bulk(score);
@@ -78,10 +78,10 @@ impl Tail {
         soft_cap(at_begin + beyond / std::f64::consts::LN_10)
     }
 
-    /// The score that surprises by `surprise`: the inverse of [`Tail::surprise`] in the tail; where the tail begins
+    /// The score that surprises by `surprisal`: the inverse of [`Tail::surprisal`] in the tail; where the tail begins
     /// for anything less.
-    pub fn score_at(&self, surprise: f64) -> f64 {
-        let beyond = (surprise - self.start.1).max(0.0) * std::f64::consts::LN_10;
+    pub fn score_at(&self, surprisal: f64) -> f64 {
+        let beyond = (surprisal - self.start.1).max(0.0) * std::f64::consts::LN_10;
         let excess = if self.shape < 1e-6 { beyond } else { (self.shape * beyond).exp_m1() / self.shape };
         self.start.0 + excess * self.scale
     }
@@ -108,7 +108,7 @@ impl Tail {
     /// The same with numbers of as many digits as are worth keeping.
     #[must_use]
     pub fn rounded(&self) -> Self {
-        let pair = |(score, surprise): (f64, f64)| (round(score), round(surprise));
+        let pair = |(score, surprisal): (f64, f64)| (round(score), round(surprisal));
         let mut knots: Vec<_> = self.knots.iter().copied().map(pair).collect();
         knots.dedup_by(|next, knot| next.0 <= knot.0);
         let (shape, scale, median) = (round(self.shape), round(self.scale), round(self.median));
@@ -165,12 +165,12 @@ fn knots(scores: &[f64], begin: f64) -> Vec<(f64, f64)> {
     knots
 }
 
-fn soft_cap(surprise: f64) -> f64 {
-    if surprise <= SOFT_CAP { surprise } else { SOFT_CAP + (surprise - SOFT_CAP).ln_1p() }
+fn soft_cap(surprisal: f64) -> f64 {
+    if surprisal <= SOFT_CAP { surprisal } else { SOFT_CAP + (surprisal - SOFT_CAP).ln_1p() }
 }
 
 /// A tail that follows the normal scores as they come. It begins as what is known of other machines, and gives way to its
-/// own scores: the surprise is the mean of both, weighted by how many these are.
+/// own scores: the surprisal is the mean of both, weighted by how many these are.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Calibration {
     sample: Sample,
@@ -233,12 +233,12 @@ impl Calibration {
         self.fresh = 0;
     }
 
-    /// Surprise of a raw score; `None` while too few normal scores are known.
-    pub fn surprise(&self, score: f64) -> Option<f64> {
-        let own = self.tail.as_ref()?.surprise(score);
+    /// Surprisal of a raw score; `None` while too few normal scores are known.
+    pub fn surprisal(&self, score: f64) -> Option<f64> {
+        let own = self.tail.as_ref()?.surprisal(score);
         let Some(prior) = &self.prior else { return Some(own) };
         let n = self.len() as f64;
-        Some((n * own + PRIOR_SCORES * prior.surprise(score)) / (n + PRIOR_SCORES))
+        Some((n * own + PRIOR_SCORES * prior.surprisal(score)) / (n + PRIOR_SCORES))
     }
 
     /// The score that half of normal data exceed; `None` while too few are known.
@@ -292,23 +292,23 @@ mod tests {
     }
 
     #[test]
-    fn surprise_rises_strictly_and_stays_finite() {
+    fn surprisal_rises_strictly_and_stays_finite() {
         let scores = exponential(500);
         let tail = Tail::fit(&scores).unwrap();
         let mut before = -1.0;
         for step in 0..100_000 {
-            let surprise = tail.surprise(scores[0] + f64::from(step) * 0.01);
-            assert!(surprise.is_finite() && surprise > before, "at {step}: {surprise} after {before}");
-            before = surprise;
+            let surprisal = tail.surprisal(scores[0] + f64::from(step) * 0.01);
+            assert!(surprisal.is_finite() && surprisal > before, "at {step}: {surprisal} after {before}");
+            before = surprisal;
         }
-        assert!(tail.surprise(1e300).is_finite());
+        assert!(tail.surprisal(1e300).is_finite());
     }
 
     #[test]
     fn the_inverse_leads_back_to_the_score() {
         let tail = Tail::fit(&exponential(500)).unwrap();
         for score in [4.0, 6.0, 10.0] {
-            assert!((tail.score_at(tail.surprise(score)) - score).abs() < 1e-9 * score);
+            assert!((tail.score_at(tail.surprisal(score)) - score).abs() < 1e-9 * score);
         }
     }
 
@@ -316,25 +316,25 @@ mod tests {
     fn half_of_normal_data_surprise_by_less_than_a_third() {
         let scores = exponential(2000);
         let tail = Tail::fit(&scores).unwrap();
-        let surprise = tail.surprise(robust::median(&scores).unwrap());
-        assert!((surprise - 2.0_f64.log10()).abs() < 0.02, "{surprise}");
+        let surprisal = tail.surprisal(robust::median(&scores).unwrap());
+        assert!((surprisal - 2.0_f64.log10()).abs() < 0.02, "{surprisal}");
     }
 
     #[test]
     fn an_exponential_tail_is_read_off_within_its_standard_error() {
-        // The true surprise of an exponential score s is s ÷ ln 10. With 100 excesses the standard error of the
+        // The true surprisal of an exponential score s is s ÷ ln 10. With 100 excesses the standard error of the
         // shape is about 0.1, which at two e-folds past the start is 0.1 × 2² ÷ 2 ÷ ln 10 = 0.09.
         let tail = Tail::fit(&exponential(2000)).unwrap();
         let score = 5.0;
-        assert!((tail.surprise(score) - score / std::f64::consts::LN_10).abs() < 0.18);
+        assert!((tail.surprisal(score) - score / std::f64::consts::LN_10).abs() < 0.18);
     }
 
     #[test]
     fn a_score_never_seen_on_constant_data_is_surprising_but_not_beyond_all_measure() {
         let tail = Tail::fit(&[0.0; 50]).unwrap();
-        assert_eq!(tail.surprise(0.0), 0.0);
-        assert!(tail.surprise(0.01) < tail.surprise(5.0));
-        assert!((3.0..9.0).contains(&tail.surprise(10.0)), "{}", tail.surprise(10.0));
+        assert_eq!(tail.surprisal(0.0), 0.0);
+        assert!(tail.surprisal(0.01) < tail.surprisal(5.0));
+        assert!((3.0..9.0).contains(&tail.surprisal(10.0)), "{}", tail.surprisal(10.0));
     }
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -344,7 +344,7 @@ mod tests {
         assert!(Tail::fit(&exponential(FEWEST - 1)).is_none());
         let mut calibration = Calibration::new(SECOND, None);
         (0..FEWEST).for_each(|_| calibration.absorb(f64::NAN));
-        assert!(calibration.surprise(1.0).is_none(), "NaN is no score");
+        assert!(calibration.surprisal(1.0).is_none(), "NaN is no score");
     }
 
     #[test]
@@ -353,7 +353,7 @@ mod tests {
         (0..MEMORY).for_each(|_| calibration.absorb(100.0));
         (0..2 * MEMORY).for_each(|i| calibration.absorb((i % 10) as f64));
         assert_eq!(calibration.len(), MEMORY);
-        assert!(calibration.surprise(100.0).unwrap() > 3.0);
+        assert!(calibration.surprisal(100.0).unwrap() > 3.0);
     }
 
     #[test]
@@ -373,7 +373,7 @@ mod tests {
         let stored = postcard::to_allocvec(&calibration).unwrap();
         let back: Calibration = postcard::from_bytes(&stored).unwrap();
         for score in [0.0, 0.5, 2.0, 9.0] {
-            assert_eq!(back.surprise(score), calibration.surprise(score));
+            assert_eq!(back.surprisal(score), calibration.surprisal(score));
         }
     }
 }

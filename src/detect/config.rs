@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::ensemble::Settings;
 use super::isolation;
 use super::lstm;
-use super::panel::Settings;
 use super::priors::Priors;
 use super::season::Period;
 use crate::setting::{Ratio, Span};
@@ -210,7 +210,7 @@ impl Config {
         ]
     }
 
-    /// What a panel checking every `interval` needs to know.
+    /// What a ensemble checking every `interval` needs to know.
     pub fn settings(&self, interval: Duration, open_after: u32) -> Settings {
         let forest = &self.isolation_forest;
         let period = match &self.seasonal_esd.period {

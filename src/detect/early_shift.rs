@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::gate::Gate;
+use super::effect_filter::EffectFilter;
 
 /// What was normal is compared with as it was so long ago: by then a ramp that the baseline follows has become a shift.
 const AGO: Duration = Duration::from_mins(10);
@@ -37,22 +37,22 @@ pub struct EarlyShift {
 
 impl EarlyShift {
     /// Whether `value` is a shift that has stayed.
-    pub fn is_shift(&self, value: f64, gate: &Gate, interval: Duration) -> bool {
+    pub fn is_shift(&self, value: f64, effect_filter: &EffectFilter, interval: Duration) -> bool {
         let (time, checks) = STAYS;
         let stays = self.far + 1;
-        stays >= checks && interval * stays >= time && self.is_far(value, gate)
+        stays >= checks && interval * stays >= time && self.is_far(value, effect_filter)
     }
 
     /// Takes note of `value`, which is `normal` or not.
-    pub fn take(&mut self, value: f64, gate: &Gate, normal: bool, interval: Duration) {
-        self.far = if self.is_far(value, gate) { self.far.saturating_add(1) } else { 0 };
+    pub fn take(&mut self, value: f64, effect_filter: &EffectFilter, normal: bool, interval: Duration) {
+        self.far = if self.is_far(value, effect_filter) { self.far.saturating_add(1) } else { 0 };
         if !normal {
             return;
         }
         self.normal += 1;
         self.sum += value;
-        let part = (AGO / PARTS as u32).as_secs_f64() / interval.as_secs_f64().max(1e-3);
-        if self.newest.is_empty() || self.checks as f64 >= part {
+        let component = (AGO / PARTS as u32).as_secs_f64() / interval.as_secs_f64().max(1e-3);
+        if self.newest.is_empty() || self.checks as f64 >= component {
             self.newest.push_back((value, value));
             self.checks = 0;
         }
@@ -78,12 +78,14 @@ impl EarlyShift {
         self.before = Some((lowest.min(low), highest.max(high)));
     }
 
-    fn is_far(&self, value: f64, gate: &Gate) -> bool {
-        let Some((low, high)) = self.before.filter(|_| gate.min_deviation > 0.0) else { return false };
+    fn is_far(&self, value: f64, effect_filter: &EffectFilter) -> bool {
+        let Some((low, high)) = self.before.filter(|_| effect_filter.min_deviation > 0.0) else {
+            return false;
+        };
         let mean = self.sum / self.normal.max(1) as f64;
-        let far = FAR * gate.min_deviation;
-        (gate.above && value > high + far.max(high - mean))
-            || (gate.below && value < low - far.max(mean - low))
+        let far = FAR * effect_filter.min_deviation;
+        (effect_filter.above && value > high + far.max(high - mean))
+            || (effect_filter.below && value < low - far.max(mean - low))
     }
 }
 
@@ -93,7 +95,7 @@ mod tests {
 
     const STEP: Duration = Duration::from_secs(10);
     const MINUTE: usize = 6;
-    const UP: Gate = Gate { above: true, below: false, min_deviation: 5.0, relative: 0.0 };
+    const UP: EffectFilter = EffectFilter { above: true, below: false, min_deviation: 5.0, relative: 0.0 };
 
     /// Between 40 and 44.
     fn usual(check: usize) -> f64 {
@@ -101,12 +103,16 @@ mod tests {
     }
 
     /// The first check of `values`, after so many minutes of usual ones, at which a shift is told by `gate`.
-    fn told(minutes: usize, values: impl Iterator<Item = f64>, gate: &Gate) -> Option<usize> {
+    fn told(
+        minutes: usize,
+        values: impl Iterator<Item = f64>,
+        effect_filter: &EffectFilter,
+    ) -> Option<usize> {
         let mut shift = EarlyShift::default();
-        (0..minutes * MINUTE).for_each(|check| shift.take(usual(check), gate, true, STEP));
+        (0..minutes * MINUTE).for_each(|check| shift.take(usual(check), effect_filter, true, STEP));
         values.enumerate().find_map(|(nth, value)| {
-            let is_shift = shift.is_shift(value, gate, STEP);
-            shift.take(value, gate, true, STEP);
+            let is_shift = shift.is_shift(value, effect_filter, STEP);
+            shift.take(value, effect_filter, true, STEP);
             is_shift.then_some(nth)
         })
     }
@@ -135,9 +141,9 @@ mod tests {
         for (what, values) in cases {
             assert_eq!(told(30, values, &UP), None, "{what}");
         }
-        let either = Gate { below: true, ..UP };
+        let either = EffectFilter { below: true, ..UP };
         assert_eq!(told(30, (0..60).map(|_| 0.0), &either), Some(5), "a minute of it");
-        assert_eq!(told(30, (0..60).map(|_| 90.0), &Gate::OPEN), None, "nobody said what matters");
+        assert_eq!(told(30, (0..60).map(|_| 90.0), &EffectFilter::OPEN), None, "nobody said what matters");
     }
 
     #[test]

@@ -30,8 +30,8 @@ pub struct Evidence {
     /// Its confidence in the metric's, 0–1.
     pub metric_confidence: f64,
     /// −log₁₀ of the tail probability of the target's row among normal ones: 3 is one in a thousand.
-    pub surprise: f64,
-    /// The surprise from which on it votes.
+    pub surprisal: f64,
+    /// The surprisal from which on it votes.
     pub threshold: f64,
     /// The metric's distance from expected in its sigmas, where it knows one.
     pub deviation_sigma: Option<f64>,
@@ -53,7 +53,7 @@ pub struct RawScore {
     /// The raw score, in the detector's own unit: sigmas, path depth or reconstruction error.
     pub score: f64,
     /// −log₁₀ of its tail probability.
-    pub surprise: f64,
+    pub surprisal: f64,
 }
 
 impl Evidence {

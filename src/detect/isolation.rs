@@ -22,9 +22,9 @@ pub use forest::{Forest, Grown};
 pub use spheres::Spheres;
 use windows::Windows;
 
-use super::past::Past;
 use super::shape::{FEATURES, Shape};
-use super::surprise::Raw;
+use super::surprisal::Raw;
+use super::training_set::TrainingSet;
 use super::{Fit, Scorer};
 
 /// Rows needed for a fit: of the thirty that the first one is asked for at, to vote at sixty, nine are held back.
@@ -52,25 +52,25 @@ pub struct Isolation {
 }
 
 impl Fit for Params {
-    type Past = Past;
+    type TrainingSet = TrainingSet;
     type Model = Isolation;
 
     /// `None` when the rows are fewer than [`FEWEST`].
-    fn fit(&self, past: &Past) -> Option<Isolation> {
-        if past.len() < FEWEST {
+    fn fit(&self, training_set: &TrainingSet) -> Option<Isolation> {
+        if training_set.len() < FEWEST {
             return None;
         }
         let mut random = Pcg64Mcg::new(u128::from(self.seed) << 1 | 1);
-        let mut spheres = Spheres::draw(past, &mut random);
+        let mut spheres = Spheres::draw(training_set, &mut random);
         let forest = |metric: usize| {
-            let shapes = past.shapes(metric);
+            let shapes = training_set.shapes(metric);
             spheres.read(metric, &shapes);
             let shapes: Vec<Shape> = shapes.into_iter().flatten().collect();
             // A metric that began later than the rest, as rates do, is told apart by what there is of it.
             (shapes.len() >= FEWEST / 2).then(|| Forest::grow(&shapes, *self, &mut random))
         };
-        let forests = (0..past.width()).map(forest).collect();
-        let windows = Windows::fit(past, &mut random);
+        let forests = (0..training_set.width()).map(forest).collect();
+        let windows = Windows::fit(training_set, &mut random);
         Some(Isolation { forests, spheres: spheres.place(), windows })
     }
 }
@@ -108,14 +108,14 @@ mod tests {
     }
 
     /// Two metrics that move together and a third on its own.
-    fn past(n: usize) -> Past {
+    fn training_set(n: usize) -> TrainingSet {
         let mut random = Pcg64Mcg::new(42);
         let row = |_| {
             let common = uniform(&mut random) * 10.0;
             [common, common + uniform(&mut random) * 0.1, uniform(&mut random)]
         };
         let values = (0..n).flat_map(row).map(Some).collect();
-        Past::new((0..n as i64).collect(), values, vec![true; 3], 1)
+        TrainingSet::new((0..n as i64).collect(), values, vec![true; 3], 1)
     }
 
     fn shape(value: f64) -> Shape {
@@ -123,7 +123,7 @@ mod tests {
     }
 
     fn usual() -> Vec<Option<Shape>> {
-        (0..3).map(|metric| past(300).shapes(metric)[150]).collect()
+        (0..3).map(|metric| training_set(300).shapes(metric)[150]).collect()
     }
 
     const PARAMS: Params = Params { trees: 50, sample_size: 128, seed: 1 };
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_row_far_from_all_is_isolated_and_the_metric_that_is_far_is_named() {
-        let model = PARAMS.fit(&past(300)).unwrap();
+        let model = PARAMS.fit(&training_set(300)).unwrap();
         let normal = score(&model, &usual());
         let mut row = usual();
         row[2] = Some([50.0, 45.0, 2.9, 49.0, 5.0]);
@@ -149,14 +149,14 @@ mod tests {
 
     #[test]
     fn of_a_row_without_any_shape_nothing_is_said() {
-        let model = PARAMS.fit(&past(300)).unwrap();
+        let model = PARAMS.fit(&training_set(300)).unwrap();
         let raw = score(&model, &[None; 3]);
         assert_eq!((raw.vector, raw.metrics), (None, vec![None; 3]));
     }
 
     #[test]
     fn a_combination_never_seen_is_far_though_each_value_is_usual() {
-        let model = PARAMS.fit(&past(300)).unwrap();
+        let model = PARAMS.fit(&training_set(300)).unwrap();
         let third = Some([0.5, 0.0, 0.3, 0.0, 0.5]);
         let usual = score(&model, &[Some(shape(3.0)), Some(shape(3.05)), third]).vector.unwrap();
         let unusual = score(&model, &[Some(shape(1.0)), Some(shape(9.0)), third]).vector.unwrap();
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn one_seed_grows_one_forest() {
-        let [first, again] = [(); 2].map(|()| score(&PARAMS.fit(&past(300)).unwrap(), &usual()));
+        let [first, again] = [(); 2].map(|()| score(&PARAMS.fit(&training_set(300)).unwrap(), &usual()));
         assert_eq!(first.metrics, again.metrics);
         assert_eq!(first.vector, again.vector);
     }
@@ -174,20 +174,20 @@ mod tests {
     fn a_metric_without_a_value_has_no_say_and_takes_none_away() {
         let mut row = usual();
         row[1] = None;
-        let outcome = score(&PARAMS.fit(&past(300)).unwrap(), &row);
+        let outcome = score(&PARAMS.fit(&training_set(300)).unwrap(), &row);
         assert_eq!(outcome.metrics[1], None);
         assert!(outcome.vector.unwrap().is_finite());
     }
 
     #[test]
     fn one_row_less_than_is_needed_is_too_few() {
-        assert!(PARAMS.fit(&past(FEWEST - 1)).is_none());
-        assert!(PARAMS.fit(&past(FEWEST)).is_some());
+        assert!(PARAMS.fit(&training_set(FEWEST - 1)).is_none());
+        assert!(PARAMS.fit(&training_set(FEWEST)).is_some());
     }
 
     #[test]
     fn constant_metrics_do_not_break_the_fit() {
-        let still = Past::new((0..200).collect(), vec![Some(0.0); 400], vec![true; 2], 1);
+        let still = TrainingSet::new((0..200).collect(), vec![Some(0.0); 400], vec![true; 2], 1);
         let model = PARAMS.fit(&still).unwrap();
         let outcome = score(&model, &[Some([0.0; FEATURES]), Some([1.0, 1.0, 0.0, 1.0, 0.0])]);
         assert!(outcome.vector.unwrap().is_finite());
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn a_single_metric_is_told_apart_by_its_course() {
         let wave = (0..300).map(|i| Some((f64::from(i) * 0.3).sin())).collect();
-        let model = PARAMS.fit(&Past::new((0..300).collect(), wave, vec![true], 1)).unwrap();
+        let model = PARAMS.fit(&TrainingSet::new((0..300).collect(), wave, vec![true], 1)).unwrap();
         let vector = |shape| score(&model, &[Some(shape)]).vector.unwrap();
         assert!(vector([0.5, 3.0, 0.7, 2.0, -2.5]) > vector([0.5, 0.4, 0.7, 0.25, 0.1]));
     }

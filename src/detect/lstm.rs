@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 pub use network::{Pass, Sizes};
 pub use training::Training;
 
-use super::past::{Past, Scale};
-use super::surprise::Raw;
+use super::surprisal::Raw;
+use super::training_set::{Scale, TrainingSet};
 use super::{Fit, Scorer};
 
 /// Hidden units of each cell.
@@ -62,27 +62,27 @@ pub struct Buffers {
 }
 
 impl Recipe {
-    /// Fits on the windows of `past`; calls `pause` between slices of a few milliseconds, so that whoever shares the
+    /// Fits on the windows of `training_set`; calls `pause` between slices of a few milliseconds, so that whoever shares the
     /// processor gets it. `None` when the rows are too few.
-    pub fn fit_in_slices(&self, past: &Past, pause: &mut dyn FnMut()) -> Option<Autoencoder> {
-        let metrics = past.scales();
-        if metrics.is_empty() || past.len() < FEWEST_FITTED * self.steps {
+    pub fn fit_in_slices(&self, training_set: &TrainingSet, pause: &mut dyn FnMut()) -> Option<Autoencoder> {
+        let metrics = training_set.scales();
+        if metrics.is_empty() || training_set.len() < FEWEST_FITTED * self.steps {
             return None;
         }
         let sizes = Sizes { width: metrics.len(), hidden: HIDDEN, steps: self.steps };
-        let rows = past.scaled(&metrics, CLIP);
-        let starts = past.windows(self.steps);
+        let rows = training_set.scaled(&metrics, CLIP);
+        let starts = training_set.windows(self.steps);
         let parameters = Training::new(sizes, self.seed).run(&rows, &starts, pause)?;
         Some(Autoencoder { sizes, parameters, metrics })
     }
 }
 
 impl Fit for Recipe {
-    type Past = Past;
+    type TrainingSet = TrainingSet;
     type Model = Autoencoder;
 
-    fn fit(&self, past: &Past) -> Option<Autoencoder> {
-        self.fit_in_slices(past, &mut || ())
+    fn fit(&self, training_set: &TrainingSet) -> Option<Autoencoder> {
+        self.fit_in_slices(training_set, &mut || ())
     }
 }
 

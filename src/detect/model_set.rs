@@ -1,4 +1,4 @@
-//! Everything a panel has learned, as one piece that can be kept and taken up elsewhere.
+//! Everything a ensemble has learned, as one piece that can be kept and taken up elsewhere.
 //!
 //! The bytes are those of postcard: the same models give the same bytes.
 
@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::budget::Budget;
+use super::alert_rate::AlertRateThreshold;
+use super::component::Component;
 use super::drift::Drift;
 use super::isolation::Isolation;
 use super::lstm::Autoencoder;
-use super::part::Part;
 use super::season::Season;
-use super::surprise::Normal;
+use super::surprisal::Normal;
 use super::verdict::Detector;
 use crate::series::Timestamp;
 
@@ -30,22 +30,22 @@ pub struct ModelSet {
     pub at: Timestamp,
     /// Rows learned from.
     pub rows: u64,
-    /// One a pace.
-    pub(super) paces: Vec<PaceSet>,
+    /// One a timescale.
+    pub(super) timescales: Vec<TimescaleSet>,
     /// One a metric.
     pub(super) seasons: Vec<Option<Arc<Season>>>,
-    pub(super) budget: Budget,
+    pub(super) alert_rate: AlertRateThreshold,
     /// One a metric.
     pub(super) drifts: Vec<Option<Drift>>,
 }
 
-/// What was learned at one pace.
+/// What was learned at one timescale.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct PaceSet {
+pub(super) struct TimescaleSet {
     pub(super) smoothing: usize,
     pub(super) isolation: Option<Arc<Isolation>>,
     pub(super) lstm: Option<Arc<Autoencoder>>,
-    /// One a part.
+    /// One a component.
     pub(super) normal: Vec<Normal>,
     /// One a metric.
     pub(super) spreads: Vec<f64>,
@@ -67,11 +67,11 @@ impl ModelSet {
     pub fn with_models_of(&self, new: Self) -> Self {
         let mut set = self.clone();
         (set.at, set.rows) = (new.at, new.rows);
-        for (pace, new) in set.paces.iter_mut().zip(new.paces) {
-            for part in Part::ALL.into_iter().filter(|part| part.is_fitted()) {
-                pace.normal[part.index()].clone_from(&new.normal[part.index()]);
+        for (timescale, new) in set.timescales.iter_mut().zip(new.timescales) {
+            for component in Component::ALL.into_iter().filter(|component| component.is_fitted()) {
+                timescale.normal[component.index()].clone_from(&new.normal[component.index()]);
             }
-            (pace.isolation, pace.lstm, pace.spreads) = (new.isolation, new.lstm, new.spreads);
+            (timescale.isolation, timescale.lstm, timescale.spreads) = (new.isolation, new.lstm, new.spreads);
         }
         set
     }
@@ -79,15 +79,17 @@ impl ModelSet {
     /// Detectors that have a model in it.
     pub fn detectors(&self) -> Vec<Detector> {
         let has = |detector: &Detector| match detector {
-            Detector::IsolationForest => self.paces.iter().any(|pace| pace.isolation.is_some()),
-            Detector::LstmAutoencoder => self.paces.iter().any(|pace| pace.lstm.is_some()),
+            Detector::IsolationForest => {
+                self.timescales.iter().any(|timescale| timescale.isolation.is_some())
+            }
+            Detector::LstmAutoencoder => self.timescales.iter().any(|timescale| timescale.lstm.is_some()),
             Detector::SeasonalEsd => self.seasons.iter().any(Option::is_some),
             Detector::Zscore => false,
         };
         Detector::ALL.into_iter().filter(has).collect()
     }
 
-    /// Why a panel of these metrics, checked so often, cannot use it; names the remedy.
+    /// Why a ensemble of these metrics, checked so often, cannot use it; names the remedy.
     pub fn misfit(&self, metrics: &[String], interval: Duration) -> Option<String> {
         if self.metrics != metrics {
             return Some(format!(

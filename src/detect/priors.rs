@@ -1,4 +1,4 @@
-//! What is known of machines in general before anything is known of one: the tails of each part's scores.
+//! What is known of machines in general before anything is known of one: the tails of each component's scores.
 //!
 //! Empirical Bayes (Robbins 1956): the tails are fitted to what machines typically score, and give way to a machine's own
 //! scores as these come (see [`super::calibrate::Calibration`]). Those that come with the program are of the recordings that
@@ -10,8 +10,8 @@ use std::sync::{Arc, LazyLock};
 use serde::{Deserialize, Serialize};
 
 use super::calibrate::{Calibration, Tail};
+use super::component::Component;
 use super::model_set::ModelSet;
-use super::part::Part;
 use super::robust;
 
 /// Of the file's layout.
@@ -20,10 +20,10 @@ const VERSION: u32 = 1;
 const LEVELS: usize = 400;
 const FEWEST: usize = 100;
 
-/// What one part's scores look like on normal data of many machines.
+/// What one component's scores look like on normal data of many machines.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct PartPrior {
+pub struct ComponentPrior {
     /// Of a metric.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metric: Option<Arc<Tail>>,
@@ -35,10 +35,10 @@ pub struct PartPrior {
     pub vector: Option<Arc<Tail>>,
 }
 
-/// The same of every part, on values as they come and on their trailing means.
+/// The same of every component, on values as they come and on their trailing means.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Priors {
-    parts: [[PartPrior; Part::COUNT]; 2],
+    components: [[ComponentPrior; Component::COUNT]; 2],
 }
 
 /// The file.
@@ -48,8 +48,8 @@ struct File {
     version: u32,
     /// Where the scores come from.
     provenance: Vec<String>,
-    values: BTreeMap<Part, PartPrior>,
-    means: BTreeMap<Part, PartPrior>,
+    values: BTreeMap<Component, ComponentPrior>,
+    means: BTreeMap<Component, ComponentPrior>,
 }
 
 impl Priors {
@@ -75,11 +75,11 @@ impl Priors {
             serde_json::from_str(text).map_err(|error| format!("cannot be read: {error}"))?;
         let mut priors = Self::default();
         for (at, of) in [values, means].into_iter().enumerate() {
-            for (part, prior) in of {
+            for (component, prior) in of {
                 if !prior.tails().all(|tail| tail.is_sound()) {
-                    return Err(format!("holds no tail of {}; run train priors anew", part.name()));
+                    return Err(format!("holds no tail of {}; run train priors anew", component.name()));
                 }
-                priors.parts[at][part.index()] = prior;
+                priors.components[at][component.index()] = prior;
             }
         }
         Ok(priors)
@@ -87,19 +87,19 @@ impl Priors {
 
     /// The file that [`Priors::parse`] reads, with a line for each machine they come from.
     pub fn write(&self, provenance: Vec<String>) -> String {
-        let of = |at: usize| Part::ALL.into_iter().zip(self.parts[at].clone());
+        let of = |at: usize| Component::ALL.into_iter().zip(self.components[at].clone());
         let known = |at: usize| of(at).filter(|(_, prior)| prior.tails().next().is_some()).collect();
         let file = File { version: VERSION, provenance, values: known(0), means: known(1) };
         serde_json::to_string(&file).unwrap_or_default()
     }
 
-    /// Of the parts on values as they come, or on their trailing means.
-    pub(super) fn at(&self, is_smoothed: bool) -> &[PartPrior; Part::COUNT] {
-        &self.parts[usize::from(is_smoothed)]
+    /// Of the components on values as they come, or on their trailing means.
+    pub(super) fn at(&self, is_smoothed: bool) -> &[ComponentPrior; Component::COUNT] {
+        &self.components[usize::from(is_smoothed)]
     }
 }
 
-impl PartPrior {
+impl ComponentPrior {
     fn tails(&self) -> impl Iterator<Item = &Arc<Tail>> {
         [&self.metric, &self.together, &self.vector].into_iter().flatten()
     }
@@ -109,8 +109,8 @@ impl PartPrior {
 /// metrics. A mean over all would be that of the most restless.
 #[derive(Debug, Default)]
 pub struct Pool {
-    /// Of values and of means; of each part; of a metric, of several together, of the row.
-    quantiles: [[[Vec<Quantiles>; 3]; Part::COUNT]; 2],
+    /// Of values and of means; of each component; of a metric, of several together, of the row.
+    quantiles: [[[Vec<Quantiles>; 3]; Component::COUNT]; 2],
 }
 
 /// Scores at evenly spaced levels, ascending.
@@ -119,9 +119,9 @@ type Quantiles = Vec<f64>;
 impl Pool {
     /// Takes in what a machine's normal rows scored.
     pub fn add(&mut self, machine: &ModelSet) {
-        for pace in &machine.paces {
-            let of = &mut self.quantiles[usize::from(pace.smoothing > 1)];
-            for (normal, [metric, together, vector]) in pace.normal.iter().zip(of) {
+        for timescale in &machine.timescales {
+            let of = &mut self.quantiles[usize::from(timescale.smoothing > 1)];
+            for (normal, [metric, together, vector]) in timescale.normal.iter().zip(of) {
                 let (metrics, of_target, of_row) = normal.calibrations();
                 let of_metrics: Vec<Quantiles> = metrics.iter().filter_map(quantiles).collect();
                 metric.extend(typical(&of_metrics));
@@ -131,14 +131,14 @@ impl Pool {
         }
     }
 
-    /// The tails of all that was taken in; a part that no machine has scored with has none.
+    /// The tails of all that was taken in; a component that no machine has scored with has none.
     pub fn fit(&self) -> Priors {
         let mut priors = Priors::default();
-        for (of, quantiles) in priors.parts.iter_mut().zip(&self.quantiles) {
+        for (of, quantiles) in priors.components.iter_mut().zip(&self.quantiles) {
             for (prior, kinds) in of.iter_mut().zip(quantiles) {
                 let fit = |of: &Vec<Quantiles>| Some(Arc::new(Tail::fit(&typical(of)?)?.rounded()));
                 let [metric, together, vector] = kinds.each_ref().map(fit);
-                *prior = PartPrior { metric, together, vector };
+                *prior = ComponentPrior { metric, together, vector };
             }
         }
         priors
@@ -176,7 +176,7 @@ mod tests {
         let priors = Priors::parse(BUILT_IN).unwrap();
         assert_eq!(priors, *Priors::built_in());
         let values = priors.at(false);
-        assert!(Part::ALL.into_iter().all(|part| values[part.index()].metric.is_some()));
+        assert!(Component::ALL.into_iter().all(|component| values[component.index()].metric.is_some()));
         let file: File = serde_json::from_str(BUILT_IN).unwrap();
         assert!(file.provenance.len() > 50, "{}", file.provenance.len());
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::early_shift::EarlyShift;
-use super::gate::Gate;
+use super::effect_filter::EffectFilter;
 use crate::series::Timestamp;
 
 /// A value is lost below this share of the lowest that was normal, where that is at least so much of the mean. In 65 recordings of
@@ -103,24 +103,24 @@ impl RareStates {
     }
 
     /// The state `value` is in after those before it, and how surprising that is; `None` where it is in no rare one.
-    pub fn of(&self, value: f64, gate: &Gate) -> Option<(State, f64)> {
+    pub fn of(&self, value: f64, effect_filter: &EffectFilter) -> Option<(State, f64)> {
         let run = self.run_with(value);
         if self.is_stuck(run, value) {
             let share = (self.unchanged + 1) as f64 / (self.normal + 2) as f64;
-            let surprise = (-share.log10() * f64::from(run)).min(MOST_RARE);
-            return (surprise >= LEAST_RARE).then_some((State::Unchanged(run), surprise));
+            let surprisal = (-share.log10() * f64::from(run)).min(MOST_RARE);
+            return (surprisal >= LEAST_RARE).then_some((State::Unchanged(run), surprisal));
         }
         if self.is_lost(value) {
             return Some((State::Lost, (self.normal as f64 / LOST).log10().min(MOST_RARE)));
         }
-        let is_shift = !self.spans(KNOWN) && self.shift.is_shift(value, gate, self.interval);
+        let is_shift = !self.spans(KNOWN) && self.shift.is_shift(value, effect_filter, self.interval);
         is_shift.then_some((State::Shifted, MOST_RARE))
     }
 
     /// Takes note of `value`, which is `normal` or not.
-    pub fn take(&mut self, at: Timestamp, value: f64, gate: &Gate, normal: bool) {
-        let is_rare = self.of(value, gate).is_some();
-        self.shift.take(value, gate, normal, self.interval);
+    pub fn take(&mut self, at: Timestamp, value: f64, effect_filter: &EffectFilter, normal: bool) {
+        let is_rare = self.of(value, effect_filter).is_some();
+        self.shift.take(value, effect_filter, normal, self.interval);
         let run = self.run_with(value);
         let before = std::mem::replace(&mut self.run, run);
         self.last = Some(value);
@@ -216,7 +216,7 @@ mod tests {
 
     fn known(checks: usize, value: impl Fn(usize) -> f64) -> RareStates {
         let mut states = RareStates::new(STEP);
-        (0..checks).for_each(|check| states.take(at(check), value(check), &Gate::OPEN, true));
+        (0..checks).for_each(|check| states.take(at(check), value(check), &EffectFilter::OPEN, true));
         states
     }
 
@@ -224,8 +224,8 @@ mod tests {
     fn told(states: &mut RareStates, from: usize, values: &[f64]) -> Vec<Option<State>> {
         let mut told = Vec::new();
         for (nth, value) in values.iter().enumerate() {
-            let state = states.of(*value, &Gate::OPEN);
-            states.take(at(from + nth), *value, &Gate::OPEN, state.is_none());
+            let state = states.of(*value, &EffectFilter::OPEN);
+            states.take(at(from + nth), *value, &EffectFilter::OPEN, state.is_none());
             told.push(state.map(|(state, _)| state));
         }
         told
@@ -239,7 +239,10 @@ mod tests {
         assert!(told[..from].iter().all(Option::is_none));
         assert_eq!(told[from], Some(State::Unchanged(UNCHANGED.1)));
         assert!(told[from..].iter().all(Option::is_some));
-        assert!(states.of(61.5, &Gate::OPEN).unwrap().1 > 5.0, "a value varied at each of a day's checks");
+        assert!(
+            states.of(61.5, &EffectFilter::OPEN).unwrap().1 > 5.0,
+            "a value varied at each of a day's checks"
+        );
     }
 
     #[test]
@@ -267,10 +270,10 @@ mod tests {
     #[test]
     fn nothing_is_lost_before_a_day_is_known_nor_where_normal_values_are_next_to_nothing_too() {
         let busy_day = |check: usize| busy(check, 100.0);
-        assert_eq!(known(DAY / 2, busy_day).of(0.0, &Gate::OPEN), None);
-        assert!(known(DAY, busy_day).of(0.0, &Gate::OPEN).is_some());
+        assert_eq!(known(DAY / 2, busy_day).of(0.0, &EffectFilter::OPEN), None);
+        assert!(known(DAY, busy_day).of(0.0, &EffectFilter::OPEN).is_some());
         let down_to = |check: usize| if check == 10 { 1.0 } else { busy(check, 100.0) };
-        assert_eq!(known(DAY, down_to).of(0.0, &Gate::OPEN), None);
+        assert_eq!(known(DAY, down_to).of(0.0, &EffectFilter::OPEN), None);
     }
 
     #[test]

@@ -1,18 +1,18 @@
 //! Whether new models are better than those in use, tried in the shadow of the running ones.
 //!
-//! The rows are residuals: the running panel has taken what is expected from them. Both are put before the same recent normal
+//! The rows are residuals: the running ensemble has taken what is expected from them. Both are put before the same recent normal
 //! rows, which neither was fitted on, once as they are and once with faults of known kind and size in them. The new ones are
 //! taken only if they raise no more incidents on the first and catch no fewer of the second. What is not a model stays as it
 //! is: it is known of more rows than a trial has.
 
+use super::ensemble::{Ensemble, Lesson, Metric, Settings, Standing, Work};
 use super::model_set::ModelSet;
-use super::panel::{Lesson, Metric, Panel, Settings, Standing, Work};
-use super::past::{Past, Scale};
+use super::training_set::{Scale, TrainingSet};
 use crate::series::Timestamp;
 
 /// Models to be fitted anew and tried.
 pub struct Retraining {
-    /// How the panel judges.
+    /// How the ensemble judges.
     pub settings: Settings,
     /// Its metrics.
     pub metrics: Vec<Metric>,
@@ -109,47 +109,49 @@ impl Fault {
 impl Retraining {
     /// Fits, tries, and says how both did; `None` where the rows do not suffice. `pause` is called every few
     /// milliseconds.
-    pub fn run(self, past: &Past, pause: &mut dyn FnMut()) -> Option<Retrained> {
-        let (studied, rehearsed) =
-            ((past.len() as f64 * STUDIED) as usize, (past.len() as f64 * REHEARSED) as usize);
-        let faults = faults(past, past.len() - rehearsed)?;
-        let mut panel = self.panel(past);
+    pub fn run(self, training_set: &TrainingSet, pause: &mut dyn FnMut()) -> Option<Retrained> {
+        let (studied, rehearsed) = (
+            (training_set.len() as f64 * STUDIED) as usize,
+            (training_set.len() as f64 * REHEARSED) as usize,
+        );
+        let faults = faults(training_set, training_set.len() - rehearsed)?;
+        let mut ensemble = self.ensemble(training_set);
         let mut work = Work::default();
         for row in 0..rehearsed {
             if row == studied {
-                for task in panel.courses(&mut work) {
+                for task in ensemble.courses(&mut work) {
                     let model = task.run(pause);
-                    panel.install(model);
+                    ensemble.install(model);
                 }
             }
             let lesson = if row < studied { Lesson::Study } else { Lesson::Rehearse };
-            panel.teach(past.at(row), past.row(row), lesson, &mut work);
+            ensemble.teach(training_set.at(row), training_set.row(row), lesson, &mut work);
             if row % SLICE == 0 {
                 pause();
             }
         }
-        panel.graduate(&mut work);
-        let set = self.current.with_models_of(panel.models());
-        let new = self.marks(&set, past, rehearsed, &faults, pause)?;
-        let current = self.marks(&self.current, past, rehearsed, &faults, pause)?;
+        ensemble.graduate(&mut work);
+        let set = self.current.with_models_of(ensemble.models());
+        let new = self.marks(&set, training_set, rehearsed, &faults, pause)?;
+        let current = self.marks(&self.current, training_set, rehearsed, &faults, pause)?;
         Some(Retrained { set, new, current })
     }
 
-    fn panel(&self, past: &Past) -> Panel {
-        let settings = Settings { remember: Some(past.len()), ..self.settings.clone() };
-        Panel::of_residuals(settings, self.metrics.clone())
+    fn ensemble(&self, training_set: &TrainingSet) -> Ensemble {
+        let settings = Settings { remember: Some(training_set.len()), ..self.settings.clone() };
+        Ensemble::of_residuals(settings, self.metrics.clone())
     }
 
     fn marks(
         &self,
         set: &ModelSet,
-        past: &Past,
+        training_set: &TrainingSet,
         from: usize,
         faults: &[Fault],
         pause: &mut dyn FnMut(),
     ) -> Option<Marks> {
-        let incidents = self.incidents(set, past, from, &[], pause)?.len();
-        let found = self.incidents(set, past, from, faults, pause)?;
+        let incidents = self.incidents(set, training_set, from, &[], pause)?.len();
+        let found = self.incidents(set, training_set, from, faults, pause)?;
         let catches = |fault: &&Fault| {
             let until = fault.from + fault.long() + AFTER;
             found.iter().any(|begin| (fault.from..until).contains(begin))
@@ -161,29 +163,29 @@ impl Retraining {
     fn incidents(
         &self,
         set: &ModelSet,
-        past: &Past,
+        training_set: &TrainingSet,
         from: usize,
         faults: &[Fault],
         pause: &mut dyn FnMut(),
     ) -> Option<Vec<usize>> {
-        let mut panel = self.panel(past);
+        let mut ensemble = self.ensemble(training_set);
         let mut work = Work::default();
         for row in from.saturating_sub(LEAD)..from {
-            panel.teach(past.at(row), past.row(row), Lesson::Study, &mut work);
+            ensemble.teach(training_set.at(row), training_set.row(row), Lesson::Study, &mut work);
             if row % SLICE == 0 {
                 pause();
             }
         }
-        drop(panel.courses(&mut work));
-        panel.adopt(set, "").ok()?;
+        drop(ensemble.courses(&mut work));
+        ensemble.adopt(set, "").ok()?;
         let mut begins = Vec::new();
         let (mut over, mut values) = (0, Vec::new());
-        for row in from..past.len() {
+        for row in from..training_set.len() {
             values.clear();
-            values.extend_from_slice(past.row(row));
+            values.extend_from_slice(training_set.row(row));
             faults.iter().for_each(|fault| fault.strike(row - from, &mut values));
-            let at: Timestamp = past.at(row);
-            let verdict = panel.assess(at, &values, &mut work);
+            let at: Timestamp = training_set.at(row);
+            let verdict = ensemble.assess(at, &values, &mut work);
             // Whatever a person's knobs: those act after the models.
             over = if verdict.flagged.is_some() { over + 1 } else { 0 };
             if over == self.settings.open_after {
@@ -191,7 +193,7 @@ impl Retraining {
             }
             let active: Vec<bool> = (0..values.len()).map(|metric| verdict.flagged == Some(metric)).collect();
             let firing = active.iter().map(|active| *active && over >= self.settings.open_after).collect();
-            panel.learn(at, &values, &mut work, &verdict, &Standing { active, firing });
+            ensemble.learn(at, &values, &mut work, &verdict, &Standing { active, firing });
             if row % SLICE == 0 {
                 pause();
             }
@@ -201,8 +203,8 @@ impl Retraining {
 }
 
 /// The fixed set of faults, spread evenly over the `rows` of the trial; `None` where there is no room for them.
-fn faults(past: &Past, rows: usize) -> Option<Vec<Fault>> {
-    let scales = past.scales();
+fn faults(training_set: &TrainingSet, rows: usize) -> Option<Vec<Fault>> {
+    let scales = training_set.scales();
     if scales.is_empty() || rows < FAULTS * BETWEEN {
         return None;
     }
@@ -219,7 +221,7 @@ fn faults(past: &Past, rows: usize) -> Option<Vec<Fault>> {
 mod tests {
     use super::*;
     use crate::detect::config::Config;
-    use crate::detect::gate::Gate;
+    use crate::detect::effect_filter::EffectFilter;
     use rand_core::Rng;
     use std::time::Duration;
 
@@ -230,40 +232,41 @@ mod tests {
     }
 
     fn metrics() -> Vec<Metric> {
-        let metric = |name: &str| Metric { name: name.to_owned(), gate: Gate::OPEN, in_vector: true };
+        let metric =
+            |name: &str| Metric { name: name.to_owned(), effect_filter: EffectFilter::OPEN, in_vector: true };
         ["a", "b", "c"].map(metric).to_vec()
     }
 
     /// Noise around 0; `wild` times as wide.
-    fn past(rows: usize, wild: f64) -> Past {
+    fn training_set(rows: usize, wild: f64) -> TrainingSet {
         let mut random = rand_pcg::Pcg64Mcg::new(11);
         let mut noise = || f64::from(random.next_u32()) / f64::from(u32::MAX) - 0.5;
         let values = (0..rows).flat_map(|_| [(); 3].map(|()| Some(wild * noise())));
         let times = (0..rows as i64).map(|row| row * 10_000).collect();
-        Past::new(times, values.collect(), vec![true; 3], 40_000)
+        TrainingSet::new(times, values.collect(), vec![true; 3], 40_000)
     }
 
     /// Models fitted on noise so much wider than the rows of the trial.
     fn fitted_on(wild: f64) -> ModelSet {
-        let past = past(3000, wild);
-        let mut panel = Panel::of_residuals(settings(), metrics());
+        let training_set = training_set(3000, wild);
+        let mut ensemble = Ensemble::of_residuals(settings(), metrics());
         let mut work = Work::default();
-        for row in 0..past.len() {
+        for row in 0..training_set.len() {
             if row == 2000 {
-                panel.courses(&mut work).into_iter().for_each(|task| {
-                    panel.install(task.run(&mut || ()));
+                ensemble.courses(&mut work).into_iter().for_each(|task| {
+                    ensemble.install(task.run(&mut || ()));
                 });
             }
             let lesson = if row < 2000 { Lesson::Study } else { Lesson::Rehearse };
-            panel.teach(past.at(row), past.row(row), lesson, &mut work);
+            ensemble.teach(training_set.at(row), training_set.row(row), lesson, &mut work);
         }
-        panel.graduate(&mut work);
-        panel.models()
+        ensemble.graduate(&mut work);
+        ensemble.models()
     }
 
     fn retrained(current: ModelSet) -> Retrained {
         let retraining = Retraining { settings: settings(), metrics: metrics(), current };
-        retraining.run(&past(4000, 1.0), &mut || ()).unwrap()
+        retraining.run(&training_set(4000, 1.0), &mut || ()).unwrap()
     }
 
     #[test]
@@ -284,7 +287,7 @@ mod tests {
     #[test]
     fn too_few_rows_make_no_trial() {
         let retraining = Retraining { settings: settings(), metrics: metrics(), current: fitted_on(1.0) };
-        assert!(retraining.run(&past(500, 1.0), &mut || ()).is_none());
+        assert!(retraining.run(&training_set(500, 1.0), &mut || ()).is_none());
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! From surprises to confidences, and from confidences to one score.
+//! From surprisals to confidences, and from confidences to one score.
 //!
-//! A surprise L becomes the confidence c(L ÷ κ): strictly increasing all the way, so that scores rank; close to 0 on
-//! normal data; past a half around κ, the target's budget of false alerts (see [`super::budget`]); towards 1 without
+//! A surprisal L becomes the confidence c(L ÷ κ): strictly increasing all the way, so that scores rank; close to 0 on
+//! normal data; past a half around κ, the target's budget of false alerts (see [`super::alert_rate`]); towards 1 without
 //! reaching it. Around κ the curve is steep, so that whoever votes is sure enough for a warning, and above it flat, so
 //! that two very sure detectors do not outvote two that see nothing. The score is the weighted mean over the detectors
 //! that are ready; one that sees nothing stays in the denominator.
@@ -28,9 +28,9 @@ pub type Weights = [f64; Detector::COUNT];
 /// Weights the calibration is fit for.
 pub const CANONICAL_WEIGHTS: Weights = [0.3, 0.3, 0.2, 0.2];
 
-/// Confidence of a surprise at the scale `kappa`; 0–1, strictly increasing.
-pub fn confidence(surprise: f64, kappa: f64) -> f64 {
-    let x = surprise.max(0.0) / kappa;
+/// Confidence of a surprisal at the scale `kappa`; 0–1, strictly increasing.
+pub fn confidence(surprisal: f64, kappa: f64) -> f64 {
+    let x = surprisal.max(0.0) / kappa;
     if x < STEEP.0 {
         let knee = |x: f64| x * x / (x * x + KNEE);
         STEEP.1 * (x / STEEP.0).sqrt() * knee(x) / knee(STEEP.0)
@@ -41,7 +41,7 @@ pub fn confidence(surprise: f64, kappa: f64) -> f64 {
     }
 }
 
-/// The surprise, in units of κ, at which the confidence reaches `level`.
+/// The surprisal, in units of κ, at which the confidence reaches `level`.
 pub fn line(level: f64) -> f64 {
     let (mut low, mut high) = (0.0, 64.0);
     for _ in 0..50 {
@@ -51,9 +51,9 @@ pub fn line(level: f64) -> f64 {
     high
 }
 
-/// Φ⁻¹(1 − p) of the tail probability p = 10^−`surprise`; 0 where the surprise is less than even.
-pub fn sigmas(surprise: f64) -> f64 {
-    let p = 10.0_f64.powf(-surprise.max(0.0)).max(f64::MIN_POSITIVE);
+/// Φ⁻¹(1 − p) of the tail probability p = 10^−`surprisal`; 0 where the surprisal is less than even.
+pub fn sigmas(surprisal: f64) -> f64 {
+    let p = 10.0_f64.powf(-surprisal.max(0.0)).max(f64::MIN_POSITIVE);
     (-Normal::standard().inverse_cdf(p)).clamp(0.0, MOST_SIGMA)
 }
 
@@ -86,17 +86,17 @@ pub fn assess(
     })
 }
 
-/// How much it would take to keep `surprises` from being an alert: the largest κ at which the canonical vote is over
+/// How much it would take to keep `surprisals` from being an alert: the largest κ at which the canonical vote is over
 /// the threshold and those who voted are sure enough for a warning. Unbounded; κ is fit to it.
-pub fn reach(surprises: &PerDetector<f64>) -> f64 {
-    let strongest = surprises.iter().flatten().fold(0.0, |a: f64, b| a.max(*b));
+pub fn reach(surprisals: &PerDetector<f64>) -> f64 {
+    let strongest = surprisals.iter().flatten().fold(0.0, |a: f64, b| a.max(*b));
     let alerts = |kappa: f64| {
-        let confidences = surprises.map(|s| s.map(|s| confidence(s, kappa)));
+        let confidences = surprisals.map(|s| s.map(|s| confidence(s, kappa)));
         let voters = confidences.map(|c| c.filter(|c| *c >= VOTE));
         score(&confidences, &CANONICAL_WEIGHTS).unwrap_or(0.0) > CANONICAL_THRESHOLD
             && score(&voters, &CANONICAL_WEIGHTS).unwrap_or(0.0) >= WARNING
     };
-    // At twice the strongest surprise no confidence reaches 0.5.
+    // At twice the strongest surprisal no confidence reaches 0.5.
     let (mut low, mut high) = (0.0, 2.0 * strongest);
     for _ in 0..30 {
         let middle = f64::midpoint(low, high);
@@ -105,14 +105,14 @@ pub fn reach(surprises: &PerDetector<f64>) -> f64 {
     low
 }
 
-/// The threshold-free strength of `surprises` that ranks rows over a whole run: their weighted root mean square, not
+/// The threshold-free strength of `surprisals` that ranks rows over a whole run: their weighted root mean square, not
 /// bounded as confidences are, and unmoved by κ. Squared, because what one detector is sure of ranks above what two find a
 /// little odd.
-pub fn strength(surprises: &PerDetector<f64>) -> f64 {
+pub fn strength(surprisals: &PerDetector<f64>) -> f64 {
     let mut sum = (0.0, 0.0);
-    for (surprise, weight) in surprises.iter().zip(&CANONICAL_WEIGHTS) {
-        if let Some(surprise) = surprise {
-            sum = (sum.0 + weight * surprise * surprise, sum.1 + weight);
+    for (surprisal, weight) in surprisals.iter().zip(&CANONICAL_WEIGHTS) {
+        if let Some(surprisal) = surprisal {
+            sum = (sum.0 + weight * surprisal * surprisal, sum.1 + weight);
         }
     }
     if sum.1 > 0.0 { (sum.0 / sum.1).sqrt() } else { 0.0 }
@@ -186,11 +186,11 @@ mod tests {
 
     #[test]
     fn reach_is_the_scale_at_which_the_vote_is_just_an_alert() {
-        for surprises in [[Some(5.0), None, Some(7.0), Some(6.0)], [Some(0.1), None, Some(30.0), Some(25.0)]]
+        for surprisals in [[Some(5.0), None, Some(7.0), Some(6.0)], [Some(0.1), None, Some(30.0), Some(25.0)]]
         {
-            let kappa = reach(&surprises);
+            let kappa = reach(&surprisals);
             let alerts = |kappa: f64| {
-                let confidences = surprises.map(|s| s.map(|s| confidence(s, kappa)));
+                let confidences = surprisals.map(|s| s.map(|s| confidence(s, kappa)));
                 let vote = assess(confidences, &[None; 4], &CANONICAL_WEIGHTS).unwrap();
                 vote.score > CANONICAL_THRESHOLD && vote.confidence >= WARNING
             };

@@ -4,7 +4,7 @@
 //! have something else learned, later verdicts would be others, and there could be incidents that were not there before. By
 //! these instead, verdicts are the same however quiet a knob is. Where one is turned to louder, both count.
 
-use crate::detect::panel::Verdict;
+use crate::detect::ensemble::Verdict;
 use crate::detect::verdict::{Assessment, Severity};
 use crate::incident::Reason;
 use crate::incident::machine::{Check, Machine, Persistence, Reading};

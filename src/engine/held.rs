@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::detect::fits::{DELAY, Kind, Model};
+use crate::detect::fit_tasks::{DELAY, Kind, Model};
 use crate::series::{Labels, Timestamp};
 
 /// A model that took effect: all that is needed to have it take effect at the same check again.

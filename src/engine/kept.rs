@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::detect::memory::Remembered;
-use crate::detect::panel::Learned;
+use crate::detect::ensemble::Learned;
+use crate::detect::training_history::Remembered;
 use crate::incident::Incident;
 use crate::incident::machine::Machine;
 use crate::series::{Labels, Timestamp};

@@ -1,6 +1,6 @@
 //! From a verdict to what each metric's incident is told of it.
 
-use crate::detect::panel::Verdict;
+use crate::detect::ensemble::Verdict;
 use crate::detect::vote::CANONICAL_THRESHOLD;
 use crate::incident::config::Severities;
 use crate::incident::machine::Reading;

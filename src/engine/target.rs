@@ -1,4 +1,4 @@
-//! One target: its window, its signals, its panel, its incidents.
+//! One target: its window, its signals, its ensemble, its incidents.
 
 mod beside;
 mod inherit;
@@ -17,9 +17,9 @@ use super::held::{Held, Taken};
 use super::rule::Rule;
 use super::shed::Shed;
 use super::{Change, Fit, Health, Judgement, Setup, TargetSetup, Teaching};
-use crate::detect::fits::{self, GAP, Model, Task};
+use crate::detect::ensemble::{Ensemble, Metric, Standing, Verdict, Work};
+use crate::detect::fit_tasks::{self, GAP, Model, Task};
 use crate::detect::model_set::ModelSet;
-use crate::detect::panel::{Metric, Panel, Standing, Verdict, Work};
 use crate::detect::verdict::Detector;
 use crate::incident::machine::{Check, Machine, Reading, Transition};
 use crate::incident::{Incident, Reason};
@@ -56,12 +56,12 @@ pub(super) struct Target {
     window: Window,
     selections: Vec<Selections>,
     slots: Vec<Slot>,
-    panel: Panel,
+    ensemble: Ensemble,
     held: Held,
     /// What has taken effect and was not told yet.
     taken: Vec<Taken>,
     checks: u64,
-    /// Check at which the panel was new.
+    /// Check at which the ensemble was new.
     born: u64,
     last_tick: Option<Timestamp>,
     /// Whether the last check came after a gap in time.
@@ -91,7 +91,7 @@ impl Target {
             setup: target,
             window: Window::new(setup.limits),
             selections: setup.signals.iter().map(|_| Selections::default()).collect(),
-            panel: Panel::new(setup.detection.clone(), metrics),
+            ensemble: Ensemble::new(setup.detection.clone(), metrics),
             values: vec![None; slots.len()],
             slots,
             held: Held::default(),
@@ -125,7 +125,7 @@ impl Target {
             let limits = self.window.limits();
             self.window = Window::new(limits);
             self.selections.iter_mut().for_each(|selections| *selections = Selections::default());
-            self.panel.step_back(batch.at);
+            self.ensemble.step_back(batch.at);
             self.last_tick = None;
         }
         self.window.push(batch);
@@ -158,7 +158,7 @@ impl Target {
         self.after_gap = passed > setup.interval * GAP;
         self.last_tick = Some(at);
         if self.after_gap {
-            self.panel.skip(passed);
+            self.ensemble.skip(passed);
             self.slots.iter_mut().for_each(|slot| slot.machine.gap(at));
             self.canonical.gap(at);
         }
@@ -167,7 +167,7 @@ impl Target {
             (self.verdict, self.last_verdict) = (Verdict::default(), None);
             return self.end_all(at);
         }
-        self.verdict = self.panel.assess(at, &self.values, &mut self.work);
+        self.verdict = self.ensemble.assess(at, &self.values, &mut self.work);
         self.last_verdict = self.verdict.target.map(|_| at).or(self.last_verdict);
         let mut changes = Vec::new();
         if !self.after_gap {
@@ -185,7 +185,7 @@ impl Target {
         while let Some((asked, model)) = self.held.next(self.checks) {
             let target = self.setup.labels.clone();
             self.taken.push(Taken { target, model: model.kind(), asked, effective: self.checks, at });
-            self.panel.install(model);
+            self.ensemble.install(model);
         }
     }
 
@@ -195,8 +195,8 @@ impl Target {
     }
 
     /// Has a fit be asked for at the next check.
-    pub(super) fn ask(&mut self, kind: fits::Kind) {
-        self.panel.ask(kind);
+    pub(super) fn ask(&mut self, kind: fit_tasks::Kind) {
+        self.ensemble.ask(kind);
     }
 
     fn learn(&mut self, at: Timestamp, setup: &Setup, changes: &mut Vec<Change>) {
@@ -208,7 +208,7 @@ impl Target {
             active.push(self.canonical.is_active(at) || !is_quiet && slot.machine.is_active());
             firing.push(self.canonical.is_firing(at) || !is_quiet && slot.machine.firing().is_some());
         }
-        let adapted = self.panel.learn(at, &self.values, &mut self.work, &self.verdict, &self.standing);
+        let adapted = self.ensemble.learn(at, &self.values, &mut self.work, &self.verdict, &self.standing);
         for slot in adapted {
             self.canonical.end(slot, at);
             changes.extend(self.end(slot, at, Reason::Adapted));
@@ -220,29 +220,29 @@ impl Target {
         match teaching {
             Teaching::Row(at, lesson) => {
                 if self.last_tick.is_some_and(|last| at.since(last) > setup.interval * GAP) {
-                    self.panel.gap();
+                    self.ensemble.gap();
                 }
                 self.last_tick = Some(at);
                 self.read(at, setup);
-                self.panel.teach(at, &self.values, lesson, &mut self.work);
+                self.ensemble.teach(at, &self.values, lesson, &mut self.work);
             }
-            Teaching::Equip(model) => self.panel.install(model),
-            Teaching::Done => self.panel.graduate(&mut self.work),
+            Teaching::Equip(model) => self.ensemble.install(model),
+            Teaching::Done => self.ensemble.graduate(&mut self.work),
         }
     }
 
     /// Everything the detectors have learned.
     pub(super) fn models(&self) -> ModelSet {
-        self.panel.models()
+        self.ensemble.models()
     }
 
     /// Takes up what was learned elsewhere.
     pub(super) fn adopt(&mut self, set: &ModelSet, version: &str) -> Result<(), String> {
-        self.panel.adopt(set, version)
+        self.ensemble.adopt(set, version)
     }
 
     pub(super) fn courses(&mut self) -> Vec<Task> {
-        self.panel.courses(&mut self.work)
+        self.ensemble.courses(&mut self.work)
     }
 
     pub(super) fn judgement(&self, setup: &Setup) -> Judgement<'_> {
@@ -294,12 +294,12 @@ impl Target {
             return Some(signal);
         }
         // With a second series the signal is no single one any more.
-        self.panel.leave_vector(signal);
+        self.ensemble.leave_vector(signal);
         let taken: Vec<usize> = (0..self.slots.len()).filter(|s| self.slots[*s].signal == signal).collect();
         if taken.len() < MOST_SERIES {
             let mut slot = Slot::empty(signal, setup);
             slot.name(output, setup);
-            self.panel.add(slot.metric(setup, false));
+            self.ensemble.add(slot.metric(setup, false));
             self.slots.push(slot);
             self.values.push(None);
             return Some(self.slots.len() - 1);
@@ -312,7 +312,7 @@ impl Target {
         };
         self.slots[slot].name(output, setup);
         self.canonical.end(slot, at);
-        self.panel.replace(slot, self.slots[slot].metric(setup, false));
+        self.ensemble.replace(slot, self.slots[slot].metric(setup, false));
         Some(slot)
     }
 
@@ -324,7 +324,7 @@ impl Target {
             let Slot { machine, labels, .. } = &mut self.slots[slot];
             let moved = machine.step(&check, &setup.persistence, (&self.setup.labels, labels));
             if check.reading.is_some_and(|reading| machine.is_worst(&reading.assessment)) {
-                let explanation = self.panel.explain(at, slot, &self.work, &self.verdict);
+                let explanation = self.ensemble.explain(at, slot, &self.work, &self.verdict);
                 machine.explain(Arc::new(explanation));
             }
             if let Some((transition, ended)) = moved {
@@ -401,7 +401,7 @@ impl Target {
 
     /// Fits that are due, each marked with the check that asks for it.
     pub(super) fn due(&mut self) -> Option<Fit<Task>> {
-        let what = self.panel.due()?;
+        let what = self.ensemble.due()?;
         Some(Fit { target: self.setup.labels.clone(), asked: self.checks, what })
     }
 
@@ -418,15 +418,15 @@ impl Target {
 
     /// Forgets the means that seasons are found in.
     pub(super) fn shed_tiers(&mut self) {
-        self.panel.shed_tiers();
+        self.ensemble.shed_tiers();
     }
 
     /// Goes on with what is left after `shed`.
     pub(super) fn make_frugal(&mut self, setup: &Setup, shed: Shed) {
-        self.panel.reconfigure(setup.detection.clone());
+        self.ensemble.reconfigure(setup.detection.clone());
         match shed {
-            Shed::Lstm => self.panel.shed_lstm(),
-            _ => self.panel.refit_forest(),
+            Shed::Lstm => self.ensemble.shed_lstm(),
+            _ => self.ensemble.refit_forest(),
         }
     }
 
@@ -438,7 +438,7 @@ impl Target {
     /// The same signals, other rules.
     pub(super) fn reconfigure(&mut self, target: TargetSetup, setup: &Setup) {
         self.setup = target;
-        self.panel.reconfigure(setup.detection.clone());
+        self.ensemble.reconfigure(setup.detection.clone());
     }
 
     pub(super) fn firing(&self) -> impl Iterator<Item = &Incident> {
@@ -450,7 +450,7 @@ impl Target {
     }
 
     pub(super) fn is_ready(&self, detector: Detector) -> bool {
-        self.panel.is_ready(detector)
+        self.ensemble.is_ready(detector)
     }
 }
 
@@ -467,8 +467,8 @@ impl Slot {
     }
 
     fn metric(&self, setup: &Setup, in_vector: bool) -> Metric {
-        let gate = setup.signals[self.signal].0.gate();
-        Metric { name: short_name(&self.labels), gate, in_vector }
+        let effect_filter = setup.signals[self.signal].0.effect_filter();
+        Metric { name: short_name(&self.labels), effect_filter, in_vector }
     }
 }
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::canonical::Canonical;
 use super::rule::Rule;
 use super::{Judgement, Setup};
-use crate::detect::guard::{Guard, Learning};
-use crate::detect::panel::Settings;
+use crate::detect::ensemble::Settings;
+use crate::detect::learning_gate::{Learning, LearningGate};
 use crate::detect::verdict::Severity;
 use crate::incident::config::Severities;
 use crate::incident::machine::{Check, Machine, Persistence};
@@ -29,7 +29,7 @@ pub struct Trial {
     lead: Option<usize>,
     machines: Vec<Machine>,
     canonical: Canonical,
-    guards: Vec<Guard>,
+    guards: Vec<LearningGate>,
     learning: Vec<Learning>,
     nobody: Labels,
     last: Option<Timestamp>,
@@ -62,7 +62,7 @@ impl Trial {
     /// Takes the step that the engine took to `judgement`.
     pub fn step(&mut self, at: Timestamp, judgement: &Judgement<'_>) {
         self.machines.resize_with(judgement.values.len(), Machine::default);
-        self.guards.resize_with(judgement.values.len(), Guard::default);
+        self.guards.resize_with(judgement.values.len(), LearningGate::default);
         let passed = self.last.replace(at).map_or(Duration::ZERO, |last| at.since(last));
         if judgement.after_gap {
             self.machines.iter_mut().for_each(|machine| machine.gap(at));

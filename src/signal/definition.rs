@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::detect::gate::Gate;
+use crate::detect::effect_filter::EffectFilter;
 
 /// Labels that are ours, or that Prometheus would take for something else: no target has them, nor a signal's output.
 pub const TAKEN_LABELS: [&str; 6] = ["metric_name", "severity", "model_type", "alertname", "le", "quantile"];
@@ -60,8 +60,8 @@ impl Definition {
     }
 
     /// What matters about the signal.
-    pub fn gate(&self) -> Gate {
-        Gate {
+    pub fn effect_filter(&self) -> EffectFilter {
+        EffectFilter {
             above: self.direction != Direction::Down,
             below: self.direction != Direction::Up,
             min_deviation: self.min_deviation,

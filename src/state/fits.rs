@@ -50,7 +50,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::detect::fits::Kind;
+    use crate::detect::fit_tasks::Kind;
     use crate::series::{Labels, Timestamp};
 
     fn taken(check: u64) -> Taken {

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, criterion_group, criterion_main};
 use dwcp_anomaly::config::Config;
 use dwcp_anomaly::detect::lstm::{Buffers, Course, Recipe};
-use dwcp_anomaly::detect::past::Past;
-use dwcp_anomaly::detect::surprise::Raw;
+use dwcp_anomaly::detect::surprisal::Raw;
+use dwcp_anomaly::detect::training_set::TrainingSet;
 use dwcp_anomaly::detect::{Fit as _, Scorer as _};
 use dwcp_anomaly::engine::{Engine, Event, Fit, Setup};
 use dwcp_anomaly::exposition::{Format, Reader, Wanted};
@@ -148,7 +148,7 @@ fn reconstruction(criterion: &mut Criterion) {
     let row =
         |at: usize| (0..7).map(|metric| Some((at as f64 * 0.1 * f64::from(metric + 1)).sin())).collect();
     let rows: Vec<Vec<Option<f64>>> = (0..2000).map(row).collect();
-    let past = Past::new((0..2000).collect(), rows.concat(), vec![true; 7], 1);
+    let past = TrainingSet::new((0..2000).collect(), rows.concat(), vec![true; 7], 1);
     let model = Recipe { steps: STEPS, seed: 1 }.fit(&past).unwrap();
     let before: VecDeque<_> = rows[..STEPS - 1].iter().cloned().collect();
     let (mut buffers, mut raw) = (Buffers::default(), Raw::default());

@@ -9,7 +9,7 @@ use dwcp_anomaly::detect::esd;
 use dwcp_anomaly::detect::isolation::{Forest, Grown};
 use dwcp_anomaly::detect::lstm::{Autoencoder, Buffers, Course};
 use dwcp_anomaly::detect::shape::Shape;
-use dwcp_anomaly::detect::surprise::Raw;
+use dwcp_anomaly::detect::surprisal::Raw;
 use dwcp_anomaly::detect::zscore::Rolling;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -136,7 +136,7 @@ fn the_tail_is_scipys_generalised_pareto_distribution_by_the_estimator_of_hoskin
         let (n, shape): (usize, f64) = (get(case, "n"), get(case, "shape"));
         let tail = Tail::fit(&generated(n, shape)).unwrap();
         let scores: Vec<f64> = get(case, "scores");
-        let ours: Vec<f64> = scores.iter().map(|score| tail.surprise(*score)).collect();
+        let ours: Vec<f64> = scores.iter().map(|score| tail.surprisal(*score)).collect();
         same(&format!("{n} of {shape}"), &ours, &get::<Vec<f64>>(case, "surprise"), 1e-12);
     }
 }
@@ -154,7 +154,7 @@ fn the_tail_is_as_close_to_scipys_own_fit_as_samples_allow() {
             // of y e-folds moves by y² ÷ 2 ÷ ln 10 of it. Two fits of one sample differ by less than one error.
             let folds = (likely - 1.301) * std::f64::consts::LN_10;
             let error = (1.0 + xi) / m.sqrt() * (folds * folds / 2.0).max(folds) / std::f64::consts::LN_10;
-            let ours = tail.surprise(*score);
+            let ours = tail.surprisal(*score);
             assert!((ours - likely).abs() < error, "{ours} for {likely} ± {error}");
         }
     }

@@ -2,7 +2,7 @@
 
 use dwcp_anomaly::backtest::Verdict;
 use dwcp_anomaly::config::Config;
-use dwcp_anomaly::detect::panel::Lesson;
+use dwcp_anomaly::detect::ensemble::Lesson;
 use dwcp_anomaly::engine::{Change, Engine, Event, Fit, Health, Setup, Teaching};
 use dwcp_anomaly::scrape::config::Target;
 use dwcp_anomaly::series::{Batch, Timestamp};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dwcp_anomaly::backtest::{Replay, Schedule};
 use dwcp_anomaly::config::Config;
-use dwcp_anomaly::detect::fits::Model;
+use dwcp_anomaly::detect::fit_tasks::Model;
 use dwcp_anomaly::engine::held::Taken;
 use dwcp_anomaly::engine::{Engine, Event, Fit};
 use dwcp_anomaly::state::{Directory, Known};
@@ -16,7 +16,7 @@ use crate::golden::SCENARIOS;
 use crate::trace::Scenario;
 
 /// Checks between asking for a fit and its effect, if it is back by then.
-const DELAY: u64 = dwcp_anomaly::detect::fits::DELAY;
+const DELAY: u64 = dwcp_anomaly::detect::fit_tasks::DELAY;
 
 /// What the engine said at each check, and the fits that took effect.
 struct Run {

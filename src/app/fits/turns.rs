@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use crate::detect::fits::Kind;
+use crate::detect::fit_tasks::Kind;
 use crate::series::Labels;
 
 /// A fit whose turn it is.

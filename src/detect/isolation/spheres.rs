@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Shape;
 use super::forest::below;
-use crate::detect::past::{Past, Scale};
+use crate::detect::training_set::{Scale, TrainingSet};
 
 /// Ensembles, and centres in each.
 const ENSEMBLES: usize = 100;
@@ -93,9 +93,9 @@ impl Drawn {
 
 impl Spheres {
     /// Draws the rows whose shapes are the centres.
-    pub(super) fn draw(past: &Past, random: &mut Pcg64Mcg) -> Drawn {
-        let vector = Vector { metrics: past.scales() };
-        let rows: Vec<usize> = (0..ENSEMBLES * CENTRES).map(|_| below(random, past.len())).collect();
+    pub(super) fn draw(training_set: &TrainingSet, random: &mut Pcg64Mcg) -> Drawn {
+        let vector = Vector { metrics: training_set.scales() };
+        let rows: Vec<usize> = (0..ENSEMBLES * CENTRES).map(|_| below(random, training_set.len())).collect();
         let centres = vec![0.0; rows.len() * vector.dimensions()];
         Drawn { rows, spheres: Self { vector, centres, radii: Vec::new() } }
     }
@@ -154,8 +154,8 @@ impl Spheres {
     /// Adds each metric's part of the squared distance from `point` to a centre.
     fn add_shares(&self, point: &[f32], coordinates: &[[f32; CENTRES]], nearest: usize, shares: &mut [f64]) {
         let per = self.vector.per_metric();
-        let parts = point.chunks_exact(per).zip(coordinates.chunks_exact(per));
-        for ((metric, _), (own, lanes)) in self.vector.metrics.iter().zip(parts) {
+        let components = point.chunks_exact(per).zip(coordinates.chunks_exact(per));
+        for ((metric, _), (own, lanes)) in self.vector.metrics.iter().zip(components) {
             let off = |(own, lanes): (&f32, &[f32; CENTRES])| (own - lanes[nearest]).powi(2);
             shares[*metric] += f64::from(own.iter().zip(lanes).map(off).sum::<f32>());
         }

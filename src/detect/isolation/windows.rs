@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::forest::below;
 use crate::detect::lstm::Course;
-use crate::detect::past::{Past, Scale};
-use crate::detect::surprise::Raw;
+use crate::detect::surprisal::Raw;
+use crate::detect::training_set::{Scale, TrainingSet};
 
 /// Centres, times they are moved, and windows that they are fitted on at most.
 const CENTRES: usize = 20;
@@ -46,15 +46,15 @@ impl Windows {
         self.rows
     }
 
-    /// Fits the centres on the windows of `past`; `None` where there are too few of them.
-    pub(super) fn fit(past: &Past, random: &mut Pcg64Mcg) -> Option<Self> {
-        let metrics = past.scales();
+    /// Fits the centres on the windows of `training_set`; `None` where there are too few of them.
+    pub(super) fn fit(training_set: &TrainingSet, random: &mut Pcg64Mcg) -> Option<Self> {
+        let metrics = training_set.scales();
         let rows = if metrics.len() == 1 { MOST_ROWS } else { ROWS };
-        let starts = past.windows(rows);
+        let starts = training_set.windows(rows);
         if metrics.is_empty() || starts.len() < FEWEST * CENTRES {
             return None;
         }
-        let scaled = past.scaled(&metrics, CLIP);
+        let scaled = training_set.scaled(&metrics, CLIP);
         let width = metrics.len();
         let stride = starts.len().div_ceil(MOST_WINDOWS);
         let windows: Vec<&[f32]> =
@@ -166,8 +166,9 @@ mod tests {
     }
 
     fn fitted() -> Windows {
-        let past = Past::new((0..600).collect(), (0..600).flat_map(row).collect(), vec![true; 2], 1);
-        Windows::fit(&past, &mut Pcg64Mcg::new(3)).unwrap()
+        let training_set =
+            TrainingSet::new((0..600).collect(), (0..600).flat_map(row).collect(), vec![true; 2], 1);
+        Windows::fit(&training_set, &mut Pcg64Mcg::new(3)).unwrap()
     }
 
     fn score(windows: &Windows, before: impl Iterator<Item = usize>, last: &[Option<f64>]) -> Raw {
@@ -196,7 +197,8 @@ mod tests {
 
     #[test]
     fn few_windows_have_no_centres() {
-        let past = Past::new((0..68).collect(), (0..68).flat_map(row).collect(), vec![true; 2], 1);
-        assert!(Windows::fit(&past, &mut Pcg64Mcg::new(3)).is_none());
+        let training_set =
+            TrainingSet::new((0..68).collect(), (0..68).flat_map(row).collect(), vec![true; 2], 1);
+        assert!(Windows::fit(&training_set, &mut Pcg64Mcg::new(3)).is_none());
     }
 }

@@ -58,13 +58,13 @@ impl Sizes {
     pub(super) fn begin(self, mut normal: impl FnMut() -> f32) -> Vec<f32> {
         let Layout { encoder_bias, decoder, decoder_bias, output, output_bias, end, .. } = self.layout();
         let mut parameters = vec![0.0; end];
-        for (part, inputs) in [
+        for (component, inputs) in [
             (0..encoder_bias, self.width + self.hidden),
             (decoder..decoder_bias, 2 * self.hidden),
             (output..output_bias, self.hidden),
         ] {
             let scale = (inputs as f32).sqrt().recip();
-            parameters[part].iter_mut().for_each(|weight| *weight = normal() * scale);
+            parameters[component].iter_mut().for_each(|weight| *weight = normal() * scale);
         }
         for bias in [encoder_bias, decoder_bias] {
             parameters[bias + self.hidden..][..self.hidden].fill(1.0);
@@ -100,14 +100,14 @@ struct Course {
 impl Course {
     fn clear(&mut self, sizes: Sizes) {
         let Sizes { hidden, steps, .. } = sizes;
-        for (part, length) in [
+        for (component, length) in [
             (&mut self.gates, steps * GATES * hidden),
             (&mut self.cell, (steps + 1) * hidden),
             (&mut self.bent, steps * hidden),
             (&mut self.hidden, (steps + 1) * hidden),
         ] {
-            part.clear();
-            part.resize(length, 0.0);
+            component.clear();
+            component.resize(length, 0.0);
         }
     }
 
@@ -144,7 +144,8 @@ impl Course {
         let before = &self.cell[at * hidden..][..hidden];
         let bent = &self.bent[at * hidden..][..hidden];
         for unit in 0..hidden {
-            let [input, forget, candidate, out] = [0, 1, 2, 3].map(|gate| gates[gate * hidden + unit]);
+            let [input, forget, candidate, out] =
+                [0, 1, 2, 3].map(|effect_filter| gates[effect_filter * hidden + unit]);
             let cell = of_cell[unit] + of_hidden[unit] * out * (1.0 - bent[unit] * bent[unit]);
             of_sums[unit] = cell * candidate * input * (1.0 - input);
             of_sums[hidden + unit] = cell * before[unit] * forget * (1.0 - forget);
@@ -214,9 +215,9 @@ pub(super) fn gradient(
     let Sizes { width, hidden, steps } = sizes;
     let layout = sizes.layout();
     let gates = GATES * hidden;
-    for part in [&mut back.hidden, &mut back.cell, &mut back.code] {
-        part.clear();
-        part.resize(hidden, 0.0);
+    for component in [&mut back.hidden, &mut back.cell, &mut back.code] {
+        component.clear();
+        component.resize(hidden, 0.0);
     }
     back.sums.clear();
     back.sums.resize(gates, 0.0);
@@ -335,21 +336,22 @@ mod tests {
     fn cell(
         hidden: usize,
         bias: &[f64],
-        parts: [(&[f64], &[f64]); 2],
+        components: [(&[f64], &[f64]); 2],
         state: &mut [f64],
         shown: &mut Vec<f64>,
     ) {
         let gates = GATES * hidden;
-        let sum = |gate: usize| {
+        let sum = |effect_filter: usize| {
             let inner = |(inputs, weights): &(&[f64], &[f64])| -> f64 {
-                inputs.iter().enumerate().map(|(from, x)| x * weights[from * gates + gate]).sum()
+                inputs.iter().enumerate().map(|(from, x)| x * weights[from * gates + effect_filter]).sum()
             };
-            bias[gate] + parts.iter().map(inner).sum::<f64>()
+            bias[effect_filter] + components.iter().map(inner).sum::<f64>()
         };
         let open = |x: f64| 1.0 / (1.0 + (-x).exp());
         let next: Vec<f64> = (0..hidden)
             .map(|unit| {
-                let [input, forget, candidate, out] = [0, 1, 2, 3].map(|gate| sum(gate * hidden + unit));
+                let [input, forget, candidate, out] =
+                    [0, 1, 2, 3].map(|effect_filter| sum(effect_filter * hidden + unit));
                 state[unit] = open(forget) * state[unit] + open(input) * candidate.tanh();
                 open(out) * state[unit].tanh()
             })
@@ -367,16 +369,16 @@ mod tests {
         let (mut state, mut shown) = (vec![0.0; hidden], vec![0.0; hidden]);
         for row in window.chunks(width) {
             let before = shown.clone();
-            let parts = [(row, inward), (before.as_slice(), encoder_back)];
-            cell(hidden, &parameters[encoder_bias..decoder], parts, &mut state, &mut shown);
+            let components = [(row, inward), (before.as_slice(), encoder_back)];
+            cell(hidden, &parameters[encoder_bias..decoder], components, &mut state, &mut shown);
         }
         let code = shown;
         let (mut state, mut shown) = (vec![0.0; hidden], vec![0.0; hidden]);
         let mut loss = 0.0;
         for row in window.chunks(width) {
             let before = shown.clone();
-            let parts = [(code.as_slice(), driven), (before.as_slice(), decoder_back)];
-            cell(hidden, &parameters[decoder_bias..output], parts, &mut state, &mut shown);
+            let components = [(code.as_slice(), driven), (before.as_slice(), decoder_back)];
+            cell(hidden, &parameters[decoder_bias..output], components, &mut state, &mut shown);
             for (at, value) in row.iter().enumerate() {
                 let weights = parameters[output..].iter().skip(at).step_by(width);
                 let sum: f64 = shown.iter().zip(weights).map(|(x, weight)| x * weight).sum();
@@ -413,7 +415,7 @@ mod tests {
             .collect();
         let layout = SIZES.layout();
         let gates = GATES * SIZES.hidden;
-        for (kind, part) in [
+        for (kind, component) in [
             ("encoder, of the row", 0..SIZES.width * gates),
             ("encoder, recurrent", SIZES.width * gates..layout.encoder_bias),
             ("encoder, bias", layout.encoder_bias..layout.decoder),
@@ -424,8 +426,8 @@ mod tests {
             ("output, bias", layout.output_bias..layout.end),
         ] {
             let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>().sqrt();
-            let size = norm(&mut numeric[part.clone()].iter().copied());
-            let off = norm(&mut part.clone().map(|at| f64::from(analytic[at]) - numeric[at]));
+            let size = norm(&mut numeric[component.clone()].iter().copied());
+            let off = norm(&mut component.clone().map(|at| f64::from(analytic[at]) - numeric[at]));
             // A dozen steps of f32 sums of a few dozen terms each.
             assert!(size > 1e-3 && off < 2e-6 * size, "{kind}: off by {off} of {size}");
         }

@@ -46,7 +46,7 @@ impl Target {
         }
         self.lead = before.lead.and_then(|lead| Some(stays.iter().find(|(was, _)| *was == lead)?.1));
         self.canonical.inherit(&before.canonical, &stays);
-        self.panel.inherit(&mut before.panel, &stays);
+        self.ensemble.inherit(&mut before.ensemble, &stays);
         before.end_all(now)
     }
 }

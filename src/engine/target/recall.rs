@@ -2,7 +2,7 @@
 
 use super::super::{Memories, Setup};
 use super::{GAP, Target};
-use crate::detect::panel::Lesson;
+use crate::detect::ensemble::Lesson;
 use crate::series::Timestamp;
 
 /// Share of the past that models are fitted on; the rest calibrates them.
@@ -16,11 +16,11 @@ impl Target {
         let slots = slots(means, setup);
         for (row, at) in means.times.iter().enumerate().filter(|(_, at)| **at < first) {
             self.fill(means, &slots, row);
-            self.panel.remember(*at, &self.values);
+            self.ensemble.remember(*at, &self.values);
         }
         self.go_through(rows, setup);
-        self.panel.graduate(&mut self.work);
-        self.panel.hurry();
+        self.ensemble.graduate(&mut self.work);
+        self.ensemble.hurry();
         self.values.fill(None);
         true
     }
@@ -30,20 +30,20 @@ impl Target {
         let studied = (rows.times.len() as f64 * STUDIED) as usize;
         for (row, at) in rows.times.iter().enumerate() {
             if row == studied {
-                for task in self.panel.quick_courses(&mut self.work) {
-                    self.panel.install(task.run(&mut || ()));
+                for task in self.ensemble.quick_courses(&mut self.work) {
+                    self.ensemble.install(task.run(&mut || ()));
                 }
             }
             self.note_gap(*at, setup);
             self.fill(rows, &slots, row);
             let lesson = if row < studied { Lesson::Study } else { Lesson::Rehearse };
-            self.panel.teach(*at, &self.values, lesson, &mut self.work);
+            self.ensemble.teach(*at, &self.values, lesson, &mut self.work);
         }
     }
 
     fn note_gap(&mut self, at: Timestamp, setup: &Setup) {
         if self.last_tick.is_some_and(|last| at.since(last) > setup.interval * GAP) {
-            self.panel.gap();
+            self.ensemble.gap();
         }
         self.last_tick = Some(at);
     }

@@ -3,7 +3,7 @@
 use super::super::kept::{About, KeptTarget, Restored, Standing};
 use super::super::{Memories, Setup};
 use super::{Slot, Target};
-use crate::detect::memory::Remembered;
+use crate::detect::training_history::Remembered;
 use crate::incident::Reason;
 use crate::series::Timestamp;
 use crate::signal::Definition;
@@ -29,8 +29,8 @@ impl Target {
         KeptTarget {
             about,
             window: self.window.freeze(),
-            past: self.panel.remembered(),
-            learned: Some(self.panel.learned()),
+            past: self.ensemble.remembered(),
+            learned: Some(self.ensemble.learned()),
         }
     }
 
@@ -70,7 +70,7 @@ impl Target {
     fn go_on(
         &mut self,
         about: &About,
-        learned: crate::detect::panel::Learned,
+        learned: crate::detect::ensemble::Learned,
         past: &Remembered,
         setup: &Setup,
     ) -> bool {
@@ -92,10 +92,10 @@ impl Target {
                 slot.name(output, setup);
             }
             if at >= setup.signals.len() {
-                restored.panel.add(restored.slots[at].metric(setup, false));
+                restored.ensemble.add(restored.slots[at].metric(setup, false));
             }
         }
-        let goes_on = restored.panel.go_on(learned, past).is_ok();
+        let goes_on = restored.ensemble.go_on(learned, past).is_ok();
         if goes_on {
             *self = restored;
         }

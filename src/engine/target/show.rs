@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::super::Unanswerable;
 use super::super::snapshot::{Detection, DetectorStatus, MetricSnapshot, TargetSnapshot};
 use super::{Setup, Target, short_name};
-use crate::detect::panel::{MetricVerdict, Work};
+use crate::detect::ensemble::{MetricVerdict, Work};
 use crate::detect::verdict::{Detector, Severity};
 use crate::incident::Incident;
 
@@ -24,7 +24,7 @@ impl Target {
         let at =
             self.last_tick.ok_or_else(|| Unanswerable::NotYet("nothing has been scraped yet".to_owned()))?;
         let mut work = Work::default();
-        let verdict = self.panel.assess(at, &values, &mut work);
+        let verdict = self.ensemble.assess(at, &values, &mut work);
         let severity = verdict.target.map_or(Severity::Info, |target| setup.severities.of(&target));
         Ok(Detection {
             target: self.setup.labels.clone(),
@@ -67,10 +67,10 @@ impl Target {
             value,
             no_data: if value.is_none() { self.why_no_value(slot) } else { None },
             band: verdict.band.filter(|_| value.is_some()),
-            outside: self.panel.outside(at),
+            outside: self.ensemble.outside(at),
             assessment: verdict.assessment,
             strength: verdict.assessment.map(|_| verdict.strength),
-            drift: self.panel.drift(at).filter(|_| value.is_some()),
+            drift: self.ensemble.drift(at).filter(|_| value.is_some()),
             firing: slot.machine.firing().map(Incident::severity),
             runbook_url: definition.runbook_url.clone(),
         }
@@ -98,13 +98,13 @@ impl Target {
                 detector,
                 enabled: weights[detector.index()] > 0.0,
                 weight: weights[detector.index()],
-                ready: self.panel.is_ready(detector),
-                waiting_for: self.panel.waits_for(detector),
-                trained_at: self.panel.trained_at(detector),
+                ready: self.ensemble.is_ready(detector),
+                waiting_for: self.ensemble.waits_for(detector),
+                trained_at: self.ensemble.trained_at(detector),
                 model_version: self
-                    .panel
+                    .ensemble
                     .version()
-                    .filter(|_| self.panel.trained_at(detector).is_some())
+                    .filter(|_| self.ensemble.trained_at(detector).is_some())
                     .map(str::to_owned),
             }),
             assessment: self.verdict.target,

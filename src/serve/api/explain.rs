@@ -131,7 +131,7 @@ fn vote(evidence: &Evidence) -> Vote {
         confidence: evidence.confidence,
         metric_confidence: evidence.metric_confidence,
         weight: evidence.weight,
-        raw_score: evidence.surprise,
+        raw_score: evidence.surprisal,
         threshold: evidence.threshold,
         deviation_sigma: evidence.deviation_sigma,
         looks: evidence.looks.iter().map(look).collect(),
@@ -143,7 +143,7 @@ fn look(raw: &RawScore) -> Look {
     Look {
         by: raw.look.clone(),
         raw_score: raw.score,
-        surprise: raw.surprise,
+        surprise: raw.surprisal,
         window: Window { values: raw.window, smoothing: raw.smoothing },
     }
 }

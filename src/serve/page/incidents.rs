@@ -81,7 +81,7 @@ fn account(incident: &Incident, snapshot: &Snapshot) -> String {
                 words::detector(evidence.detector),
                 if evidence.voted() { "anomalous" } else { "nothing" },
                 words::hundredths(evidence.confidence),
-                evidence.surprise,
+                evidence.surprisal,
                 evidence.threshold,
                 means.join(", ")
             );

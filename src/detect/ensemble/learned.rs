@@ -1,4 +1,4 @@
-//! What a panel knows, to be kept over a restart: handed out quickly, written elsewhere, gone on from exactly.
+//! What a ensemble knows, to be kept over a restart: handed out quickly, written elsewhere, gone on from exactly.
 //!
 //! Rows and means are handed out as the tables they are, so that they outlive a change of what is learned from them.
 //! The rest is bytes of postcard under a number of its own.
@@ -7,24 +7,24 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::budget::Budget;
+use super::super::alert_rate::AlertRateThreshold;
 use super::super::drift::Drift;
 use super::super::expectation::Baseline;
-use super::super::guard::Guard;
 use super::super::isolation::Isolation;
+use super::super::learning_gate::LearningGate;
 use super::super::lstm::Autoencoder;
-use super::super::memory::{Counts, Remembered};
-use super::super::pace::Pace;
 use super::super::rare_state::RareStates;
+use super::super::timescale::Timescale;
+use super::super::training_history::{Counts, Remembered};
 use super::super::verdict::PerDetector;
 use super::probation::Probation;
-use super::{Due, Panel, cut};
+use super::{Due, Ensemble, cut};
 use crate::series::Timestamp;
 
 /// Raised whenever the bytes are laid out otherwise or mean something else: they would be misread.
 const FORMAT: u32 = 8;
 
-/// What a panel knows, but for its rows.
+/// What a ensemble knows, but for its rows.
 #[derive(Clone)]
 pub struct Learned {
     state: State,
@@ -35,15 +35,15 @@ pub struct Learned {
 #[derive(Clone, Serialize, Deserialize)]
 struct State {
     watched: Vec<Watched>,
-    paces: Vec<Pace>,
-    budget: Budget,
+    timescales: Vec<Timescale>,
+    alert_rate: AlertRateThreshold,
     due: Due,
     trained_at: PerDetector<Timestamp>,
     version: Option<String>,
     stored: Option<(String, Timestamp)>,
     course: f64,
     trial: Probation,
-    memory: Counts,
+    history: Counts,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -51,14 +51,14 @@ struct Watched {
     name: String,
     in_vector: bool,
     baseline: Baseline,
-    guard: Guard,
+    learning_gate: LearningGate,
     back: u32,
     states: RareStates,
     outside: u32,
     drift: Option<(Drift, [f64; 10])>,
 }
 
-/// What moves only with a fit. One a pace.
+/// What moves only with a fit. One a timescale.
 #[derive(Clone, Default)]
 pub struct Models(Vec<Pair>);
 
@@ -120,10 +120,10 @@ fn numbered<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     postcard::from_bytes(rest).map_err(wrong)
 }
 
-impl Panel {
+impl Ensemble {
     /// The normal past, shared.
     pub fn remembered(&mut self) -> Remembered {
-        Remembered { rows: self.memory.freeze(), tiers: self.memory.freeze_tiers() }
+        Remembered { rows: self.history.freeze(), tiers: self.history.freeze_tiers() }
     }
 
     /// What it knows beside that; shares models, copies the rest.
@@ -132,7 +132,7 @@ impl Panel {
             name: watched.metric.name.clone(),
             in_vector: watched.metric.in_vector,
             baseline: watched.baseline.clone(),
-            guard: watched.guard.clone(),
+            learning_gate: watched.learning_gate.clone(),
             back: watched.back,
             states: watched.states.clone(),
             outside: watched.outside,
@@ -140,45 +140,49 @@ impl Panel {
         };
         let state = State {
             watched: self.watched.iter().map(keep).collect(),
-            paces: self.paces.clone(),
-            budget: self.budget.clone(),
+            timescales: self.timescales.clone(),
+            alert_rate: self.alert_rate.clone(),
             due: self.due.clone(),
             trained_at: self.trained_at,
             version: self.version.clone(),
             stored: self.stored.clone(),
             course: self.course,
             trial: self.trial.clone(),
-            memory: self.memory.counts(),
+            history: self.history.counts(),
         };
-        let models = self.paces.iter().map(|pace| (pace.isolation.clone(), pace.lstm.clone())).collect();
+        let models = self
+            .timescales
+            .iter()
+            .map(|timescale| (timescale.isolation.clone(), timescale.lstm.clone()))
+            .collect();
         Learned { state, models: Models(models) }
     }
 
-    /// Goes on where another panel of the same metrics was; or says why it cannot, and then nothing changes.
-    pub fn go_on(&mut self, learned: Learned, past: &Remembered) -> Result<(), String> {
+    /// Goes on where another ensemble of the same metrics was; or says why it cannot, and then nothing changes.
+    pub fn go_on(&mut self, learned: Learned, training_set: &Remembered) -> Result<(), String> {
         let Learned { state, models } = learned;
         self.fits(&state)?;
         for (own, kept) in self.watched.iter_mut().zip(state.watched) {
             (own.metric.name, own.metric.in_vector) = (kept.name, kept.in_vector);
-            (own.guard, own.baseline) = (kept.guard, kept.baseline);
+            (own.learning_gate, own.baseline) = (kept.learning_gate, kept.baseline);
             (own.back, own.outside, own.states) = (kept.back, kept.outside, kept.states);
             own.drift = kept.drift.map(|(mut drift, now)| {
                 drift.go_on(now);
                 drift
             });
         }
-        for (at, (own, kept)) in self.paces.iter_mut().zip(state.paces).enumerate() {
+        for (at, (own, kept)) in self.timescales.iter_mut().zip(state.timescales).enumerate() {
             let weights = std::mem::replace(own, kept).weights;
             own.weights = weights;
             (own.isolation, own.lstm) = models.0.get(at).cloned().unwrap_or_default();
             own.recut(cut(&self.settings, own.cut.smoothing));
             own.lean_on(&self.settings.priors);
         }
-        self.budget = state.budget;
-        self.budget.ask_if_changed(self.settings.false_alerts_per_day);
+        self.alert_rate = state.alert_rate;
+        self.alert_rate.ask_if_changed(self.settings.false_alerts_per_day);
         (self.trained_at, self.version, self.stored) = (state.trained_at, state.version, state.stored);
         (self.course, self.trial) = (state.course, state.trial);
-        self.memory.go_on(state.memory, &past.rows, &past.tiers);
+        self.history.go_on(state.history, &training_set.rows, &training_set.tiers);
         self.due = state.due;
         self.due.ask_for_lost_fits();
         Ok(())
@@ -190,22 +194,22 @@ impl Panel {
             return;
         }
         for (was, is) in stays {
-            self.watched[*is].guard = before.watched[*was].guard.clone();
+            self.watched[*is].learning_gate = before.watched[*was].learning_gate.clone();
             self.watched[*is].baseline = before.watched[*was].baseline.clone();
             self.watched[*is].drift = before.watched[*was].drift.take();
             self.watched[*is].states = before.watched[*was].states.clone();
             self.watched[*is].outside = before.watched[*was].outside;
         }
-        for (own, before) in self.paces.iter_mut().zip(&mut before.paces) {
+        for (own, before) in self.timescales.iter_mut().zip(&mut before.timescales) {
             own.inherit(before, stays);
             own.lean_on(&self.settings.priors);
         }
         let from = |is: usize| stays.iter().find(|(was, own)| *own == is && *was < before.width);
         let columns: Vec<Option<usize>> = (0..self.width).map(|is| from(is).map(|(was, _)| *was)).collect();
-        let past = before.remembered().arranged(&columns);
-        self.memory.go_on(before.memory.counts(), &past.rows, &past.tiers);
-        self.budget = before.budget.clone();
-        self.budget.ask_if_changed(self.settings.false_alerts_per_day);
+        let training_set = before.remembered().arranged(&columns);
+        self.history.go_on(before.history.counts(), &training_set.rows, &training_set.tiers);
+        self.alert_rate = before.alert_rate.clone();
+        self.alert_rate.ask_if_changed(self.settings.false_alerts_per_day);
         (self.course, self.due.seasons) = (before.course, before.due.seasons);
     }
 
@@ -214,8 +218,8 @@ impl Panel {
         if known != own {
             return Err(format!("what was learned is of {known} metrics, not {own}"));
         }
-        let smoothings = state.paces.iter().map(|pace| pace.cut.smoothing);
-        if !smoothings.eq(self.paces.iter().map(|pace| pace.cut.smoothing)) {
+        let smoothings = state.timescales.iter().map(|timescale| timescale.cut.smoothing);
+        if !smoothings.eq(self.timescales.iter().map(|timescale| timescale.cut.smoothing)) {
             return Err("what was learned is of another check_interval".to_owned());
         }
         Ok(())
@@ -225,10 +229,14 @@ impl Panel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detect::panel::{Metric, Settings, Standing, Work};
+    use crate::detect::ensemble::{Metric, Settings, Standing, Work};
 
     fn metric(name: &str) -> Metric {
-        Metric { name: name.to_owned(), gate: crate::detect::gate::Gate::OPEN, in_vector: true }
+        Metric {
+            name: name.to_owned(),
+            effect_filter: crate::detect::effect_filter::EffectFilter::OPEN,
+            in_vector: true,
+        }
     }
 
     /// Of `n` metrics without an incident.
@@ -240,12 +248,12 @@ mod tests {
         crate::detect::config::Config::default().settings(std::time::Duration::from_secs(10), 3)
     }
 
-    fn panel() -> Panel {
-        Panel::new(settings(), vec![metric("a"), metric("b")])
+    fn ensemble() -> Ensemble {
+        Ensemble::new(settings(), vec![metric("a"), metric("b")])
     }
 
-    /// Shows a panel the rows `from..to`, running each fit at once, and says what it makes of each.
-    fn watch(panel: &mut Panel, from: i64, to: i64) -> Vec<String> {
+    /// Shows a ensemble the rows `from..to`, running each fit at once, and says what it makes of each.
+    fn watch(ensemble: &mut Ensemble, from: i64, to: i64) -> Vec<String> {
         let mut work = Work::default();
         let mut said = Vec::new();
         for row in from..to {
@@ -253,11 +261,11 @@ mod tests {
             let wave = |step: f64| (row as f64 * step).sin() + (row * 7919 % 101) as f64 / 100.0;
             let fault = if (700..720).contains(&row) { 9.0 } else { 0.0 };
             let values = [Some(wave(0.1) + fault), (row % 17 != 0).then(|| wave(0.03))];
-            let verdict = panel.assess(at, &values, &mut work);
+            let verdict = ensemble.assess(at, &values, &mut work);
             said.push(format!("{verdict:?}"));
-            panel.learn(at, &values, &mut work, &verdict, &calm(2));
-            while let Some(task) = panel.due() {
-                panel.install(task.run(&mut || ()));
+            ensemble.learn(at, &values, &mut work, &verdict, &calm(2));
+            while let Some(task) = ensemble.due() {
+                ensemble.install(task.run(&mut || ()));
             }
         }
         said
@@ -270,9 +278,9 @@ mod tests {
     #[test]
     fn a_panel_that_was_kept_goes_on_byte_for_byte_as_the_one_that_was_not_interrupted() {
         for interrupted in [5, 40, 333, 705, 760] {
-            let mut one = panel();
+            let mut one = ensemble();
             watch(&mut one, 0, interrupted);
-            let mut other = panel();
+            let mut other = ensemble();
             other.go_on(through_bytes(&one.learned()), &one.remembered()).unwrap();
             assert_eq!(
                 watch(&mut one, interrupted, 900),
@@ -284,12 +292,12 @@ mod tests {
 
     #[test]
     fn what_was_learned_of_other_metrics_or_by_another_program_changes_nothing() {
-        let mut one = panel();
+        let mut one = ensemble();
         watch(&mut one, 0, 50);
-        let mut other = Panel::new(settings(), vec![metric("a")]);
+        let mut other = Ensemble::new(settings(), vec![metric("a")]);
         let refused = other.go_on(one.learned(), &one.remembered()).unwrap_err();
         assert_eq!(refused, "what was learned is of 2 metrics, not 1");
-        assert_eq!(other.memory.rows(), 0);
+        assert_eq!(other.history.rows(), 0);
         let learned = one.learned();
         let mut state = learned.state().unwrap();
         state[0] += 1;
@@ -301,19 +309,19 @@ mod tests {
 
     #[test]
     fn the_layout_of_the_bytes_does_not_change_without_their_number() {
-        let bytes = panel().learned().state().unwrap();
+        let bytes = ensemble().learned().state().unwrap();
         let found = (FORMAT, bytes.len());
         assert_eq!(found, (8, 2788), "raise FORMAT and expect this");
     }
 
     #[test]
     fn checks_outside_the_band_are_counted_until_one_is_within_and_go_on_with_other_signals() {
-        let mut one = panel();
+        let mut one = ensemble();
         watch(&mut one, 0, 700);
         assert_eq!(one.outside(0), 0);
         watch(&mut one, 700, 720);
         assert_eq!((one.outside(0), one.outside(1)), (20, 0), "the fault is of the first metric");
-        let mut other = Panel::new(settings(), vec![metric("b"), metric("a")]);
+        let mut other = Ensemble::new(settings(), vec![metric("b"), metric("a")]);
         other.inherit(&mut one, &[(0, 1)]);
         assert_eq!((other.outside(0), other.outside(1)), (0, 20));
         watch(&mut one, 720, 721);
@@ -322,12 +330,12 @@ mod tests {
 
     #[test]
     fn models_are_the_same_until_a_fit_has_come() {
-        let mut panel = panel();
+        let mut ensemble = ensemble();
         let changed: Vec<i64> = (0..130)
             .filter(|row| {
-                let before = panel.learned().models().clone();
-                watch(&mut panel, *row, row + 1);
-                !before.are(panel.learned().models())
+                let before = ensemble.learned().models().clone();
+                watch(&mut ensemble, *row, row + 1);
+                !before.are(ensemble.learned().models())
             })
             .collect();
         // From fits of fewer rows, which come at once here, too few are held back for a forest that could vote.

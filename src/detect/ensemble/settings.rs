@@ -1,4 +1,4 @@
-//! How a panel judges.
+//! How a ensemble judges.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,9 +7,9 @@ use super::super::priors::Priors;
 use super::super::season::Period;
 use super::super::vote::{CANONICAL_THRESHOLD, CANONICAL_WEIGHTS, Weights};
 use super::super::{isolation, lstm};
-use super::opinion::CANONICAL;
+use super::fusion::CANONICAL;
 
-/// How the panel judges.
+/// How the ensemble judges.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Weights of the vote; 0 for a detector that is switched off.

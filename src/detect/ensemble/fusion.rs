@@ -1,10 +1,10 @@
-//! From what a row surprised the detectors by to what each of them says of it.
+//! Score fusion: from the surprisals of components to what each detector says of a row.
 
+use super::super::component::Component;
 use super::super::expectation::Expected;
-use super::super::pace::Look;
-use super::super::part::Part;
 use super::super::rare_state::State;
-use super::super::surprise::{Normal, Surprise};
+use super::super::surprisal::{Normal, Surprisal};
+use super::super::timescale::Look;
 use super::super::verdict::{Detector, PerDetector};
 use super::super::vote::{self, CANONICAL_WEIGHTS, Weights};
 use super::super::zscore::Expectation;
@@ -28,12 +28,12 @@ pub struct Work {
     pub(super) expected: Vec<Option<Expected>>,
     pub(super) residuals: Vec<Option<f64>>,
     pub(super) least: Vec<f64>,
-    /// One a pace.
+    /// One a timescale.
     pub(in super::super) looks: Vec<Look>,
-    pub(super) gated: Vec<bool>,
+    pub(super) filtered: Vec<bool>,
     /// Of each metric the rare state it is in, and how surprising that is.
     pub(super) states: Vec<Option<(State, f64)>>,
-    pub(super) surprises: [Surprise; Detector::COUNT],
+    pub(super) surprisals: [Surprisal; Detector::COUNT],
     /// Distance from expected of each metric by each detector, in its sigmas.
     pub(super) deviations: Vec<PerDetector<f64>>,
     /// Which metrics of the row are learned.
@@ -44,13 +44,13 @@ pub struct Work {
 }
 
 /// A detector's confidence in the target, after the knobs: one turned away from its default asks for as much more
-/// surprise, or less. At the defaults, which the calibration is fit for, they do nothing.
+/// surprisal, or less. At the defaults, which the calibration is fit for, they do nothing.
 pub(super) fn confidence(detector: Detector, work: &Work, kappa: f64, knobs: &Knobs) -> Option<f64> {
-    let surprise = work.surprises[detector.index()].target?;
-    Some(vote::confidence(surprise, kappa * turned(detector, knobs)))
+    let surprisal = work.surprisals[detector.index()].target?;
+    Some(vote::confidence(surprisal, kappa * turned(detector, knobs)))
 }
 
-/// How many times the surprise of its default a detector's knob asks for.
+/// How many times the surprisal of its default a detector's knob asks for.
 pub(super) fn turned(detector: Detector, knobs: &Knobs) -> f64 {
     match detector {
         Detector::Zscore => knobs.zscore_threshold / CANONICAL.zscore_threshold,
@@ -70,11 +70,11 @@ pub(super) fn narrowest(expectations: &[Option<Expectation>; 2], weights: &Weigh
     enabled.min_by(|a, b| a.scale.total_cmp(&b.scale))
 }
 
-/// A metric's part of its detector's confidence in the target: proportional to its surprise, the most surprised one's
+/// A metric's part of its detector's confidence in the target: proportional to its surprisal, the most surprised one's
 /// is all of it.
-pub(super) fn share(target: Option<f64>, surprises: &[Option<f64>], metric: usize) -> Option<f64> {
-    let own = (*surprises.get(metric)?)?;
-    let most = surprises.iter().flatten().fold(0.0_f64, |a, b| a.max(*b));
+pub(super) fn share(target: Option<f64>, surprisals: &[Option<f64>], metric: usize) -> Option<f64> {
+    let own = (*surprisals.get(metric)?)?;
+    let most = surprisals.iter().flatten().fold(0.0_f64, |a, b| a.max(*b));
     Some(if most > 0.0 { target? * own / most } else { 0.0 })
 }
 
@@ -83,21 +83,21 @@ pub(super) fn fill(own: PerDetector<f64>, target: &PerDetector<f64>) -> PerDetec
     std::array::from_fn(|d| own[d].or(target[d].map(|_| 0.0)))
 }
 
-/// A detector's surprise is the weighted mean of its parts', at every pace, of those that say anything. A row they do not
+/// A detector's surprisal is the weighted mean of its components', at every timescale, of those that say anything. A row they do not
 /// see is not a calm one.
 pub(super) fn combine<'a>(
     detector: Detector,
-    looks: impl Iterator<Item = (&'a Look, &'a [f64; Part::COUNT])>,
+    looks: impl Iterator<Item = (&'a Look, &'a [f64; Component::COUNT])>,
     width: usize,
-    sum: &mut Surprise,
+    sum: &mut Surprisal,
 ) {
     let mut target = (0.0, 0.0);
     let mut metrics = vec![(0.0, 0.0); width];
     for (look, weights) in looks {
-        for part in Part::ALL.into_iter().filter(|part| part.detector() == detector) {
-            let (surprise, weight) = (&look.surprises[part.index()], weights[part.index()]);
-            add(&mut target, surprise.target, weight);
-            metrics.iter_mut().zip(&surprise.metrics).for_each(|(sum, own)| add(sum, *own, weight));
+        for component in Component::ALL.into_iter().filter(|component| component.detector() == detector) {
+            let (surprisal, weight) = (&look.surprisals[component.index()], weights[component.index()]);
+            add(&mut target, surprisal.target, weight);
+            metrics.iter_mut().zip(&surprisal.metrics).for_each(|(sum, own)| add(sum, *own, weight));
         }
     }
     sum.target = mean(target);
@@ -115,9 +115,9 @@ fn add(sum: &mut (f64, f64), value: Option<f64>, weight: f64) {
     }
 }
 
-/// How far a metric is from expected, in each detector's sigmas: the furthest of its parts at either pace.
+/// How far a metric is from expected, in each detector's sigmas: the furthest of its components at either timescale.
 pub(super) fn deviations<'a>(
-    looks: impl Iterator<Item = (&'a Look, &'a [Normal; Part::COUNT])>,
+    looks: impl Iterator<Item = (&'a Look, &'a [Normal; Component::COUNT])>,
     metric: usize,
 ) -> PerDetector<f64> {
     let mut furthest = [None; Detector::COUNT];
@@ -126,19 +126,24 @@ pub(super) fn deviations<'a>(
         *most = most.map_or(sigmas, |most| Some(sigmas.map_or(most, |sigmas| most.max(sigmas))));
     };
     for (look, normal) in looks {
-        for part in Part::ALL {
-            let raw = look.raw[part.index()].metrics.get(metric).copied().flatten();
-            let sigmas = match part {
+        for component in Component::ALL {
+            let raw = look.raw[component.index()].metrics.get(metric).copied().flatten();
+            let sigmas = match component {
                 // It has no residual; its tail probability is told as one.
-                Part::Isolation | Part::Windows => {
-                    look.surprises[part.index()].metrics.get(metric).copied().flatten().map(vote::sigmas)
-                }
+                Component::Isolation | Component::Windows => look.surprisals[component.index()]
+                    .metrics
+                    .get(metric)
+                    .copied()
+                    .flatten()
+                    .map(vote::sigmas),
                 // Its residuals are around 0, so their median is their MAD.
-                Part::Lstm => raw.zip(normal[part.index()].median(metric)).map(in_scales),
+                Component::Lstm => raw.zip(normal[component.index()].median(metric)).map(in_scales),
                 // Told below, in scales that have no floor; and a step is no distance from expected.
-                Part::ZShort | Part::Z | Part::ZLong | Part::ZStep | Part::Esd => continue,
+                Component::ZShort | Component::Z | Component::ZLong | Component::ZStep | Component::Esd => {
+                    continue;
+                }
             };
-            take(part.detector(), sigmas);
+            take(component.detector(), sigmas);
         }
         let [zscore, esd] = look.deviations[metric];
         take(Detector::Zscore, zscore);
@@ -151,14 +156,14 @@ fn in_scales((error, median): (f64, f64)) -> f64 {
     error / (super::super::robust::MAD_TO_SIGMA * median).max(1e-3)
 }
 
-/// What a rare state surprises by is what every detector is surprised by at least: none of them can see it. Of a target it is
-/// corrected for the number of metrics, as [`super::super::surprise`] does.
+/// The surprisal of a rare state is the least that every detector has: none of them can see it. Of a target it is
+/// corrected for the number of metrics, as [`super::super::surprisal`] does.
 pub(super) fn add_states(work: &mut Work) {
     let many = (work.states.len().max(1) as f64).log10();
     for (metric, state) in work.states.iter().enumerate() {
         let Some((_, rare)) = *state else { continue };
-        for (surprise, deviation) in work.surprises.iter_mut().zip(&mut work.deviations[metric]) {
-            let (own, target) = (&mut surprise.metrics[metric], &mut surprise.target);
+        for (surprisal, deviation) in work.surprisals.iter_mut().zip(&mut work.deviations[metric]) {
+            let (own, target) = (&mut surprisal.metrics[metric], &mut surprisal.target);
             *own = own.map(|own| own.max(rare));
             *target = target.map(|target| target.max(rare - many));
             *deviation = deviation.map(|sigmas| sigmas.max(vote::sigmas(rare)));
@@ -168,10 +173,10 @@ pub(super) fn add_states(work: &mut Work) {
 
 /// κ at which the row would just be an alert.
 pub(super) fn reach(work: &Work) -> f64 {
-    vote::reach(&std::array::from_fn(|d| work.surprises[d].target))
+    vote::reach(&std::array::from_fn(|d| work.surprisals[d].target))
 }
 
 /// Threshold-free strength of a row.
 pub(super) fn strength(work: &Work) -> f64 {
-    vote::strength(&std::array::from_fn(|d| work.surprises[d].target))
+    vote::strength(&std::array::from_fn(|d| work.surprisals[d].target))
 }

@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::fits::{self, DELAY, Fitted, Kind, Model, Rows, Task};
+use super::super::component::Component;
+use super::super::fit_tasks::{self, DELAY, Fitted, Kind, Model, Rows, Task};
 use super::super::isolation::Isolation;
 use super::super::model_set::ModelSet;
-use super::super::pace::Pace;
-use super::super::part::Part;
 use super::super::season::Season;
 use super::super::shadow::{self, Retraining};
-use super::super::surprise::Normal;
+use super::super::surprisal::Normal;
+use super::super::timescale::Timescale;
 use super::super::verdict::Detector;
 use super::super::{isolation, lstm};
 use super::readiness::FEWEST_SCORES;
-use super::{Panel, Settings, Watched};
+use super::{Ensemble, Settings, Watched};
 use crate::series::Timestamp;
 
 /// Rows at which the forest is first asked for: the fewest that a fit needs, and those that are held back from it. It
@@ -24,7 +24,7 @@ pub(super) const FIRST_FIT: u64 = 30;
 /// Rows from which on the forest is to vote.
 pub(super) const FOREST_ROWS: u64 = FIRST_FIT + DELAY;
 const _: () =
-    assert!((FIRST_FIT as f64 * fits::FIT) as usize >= isolation::FEWEST, "the first fit would fail");
+    assert!((FIRST_FIT as f64 * fit_tasks::FIT) as usize >= isolation::FEWEST, "the first fit would fail");
 /// Rows from which on models are not fitted anew each time the rows have doubled, but retrained at leisure and tried
 /// before they are taken.
 const REFIT: u64 = 4096;
@@ -103,15 +103,15 @@ impl Due {
     }
 }
 
-impl Panel {
-    /// Has a fit be asked for at the next check, as that of a restored panel is which was lost with the process.
+impl Ensemble {
+    /// Has a fit be asked for at the next check, as that of a restored ensemble is which was lost with the process.
     pub fn ask(&mut self, kind: Kind) {
         self.due.ask(kind);
     }
 
     /// A fit that should be run now, if one is due.
     pub fn due(&mut self) -> Option<Task> {
-        let (rows, tier_rows) = (self.memory.rows(), self.memory.tier_rows());
+        let (rows, tier_rows) = (self.history.rows(), self.history.tier_rows());
         if self.is_on(Detector::IsolationForest) && rows >= self.due.isolation {
             self.due.under_way[Kind::IsolationForest as usize] = true;
             self.due.isolation = if rows < REFIT { 2 * rows } else { u64::MAX };
@@ -130,7 +130,7 @@ impl Panel {
         if self.is_on(Detector::SeasonalEsd) && tier_rows >= self.due.seasons {
             self.due.under_way[Kind::Seasons as usize] = true;
             self.due.seasons = tier_rows + tier_rows.min(SEASON_AGAIN);
-            return Some(Task::Seasons(self.memory.freeze_tiers(), self.settings.period.clone()));
+            return Some(Task::Seasons(self.history.freeze_tiers(), self.settings.period.clone()));
         }
         None
     }
@@ -138,12 +138,12 @@ impl Panel {
     /// What a fit is run on: all but the incidents. Where it is the first of its kind and one incident that has not ended is
     /// most of what there is, nobody knows what is normal: a model of that too is better than none.
     fn rows(&mut self, hold_out: bool, is_first: bool) -> Rows {
-        let table = self.memory.freeze();
+        let table = self.history.freeze();
         let mut excluded = self.trial.ended();
         if let Some(since) = self.trial.current() {
             let before = table.times().partition_point(|at| *at < since.millis());
             let is_most = table.times().len() > 2 * before;
-            if !(is_first && is_most && !self.budget.is_trained()) {
+            if !(is_first && is_most && !self.alert_rate.is_trained()) {
                 excluded.push((since, Timestamp::from_millis(i64::MAX)));
             }
         }
@@ -153,18 +153,18 @@ impl Panel {
             excluded,
             least: self.watched[..self.width].iter().map(Watched::least_spread).collect(),
             interval: self.settings.interval,
-            smoothings: self.paces.iter().map(|pace| pace.cut.smoothing).collect(),
+            smoothings: self.timescales.iter().map(|timescale| timescale.cut.smoothing).collect(),
             hold_out,
         }
     }
 
     pub(super) fn isolation_task(&mut self, hold_out: bool) -> Task {
-        let is_first = self.paces[0].isolation.is_none();
+        let is_first = self.timescales[0].isolation.is_none();
         Task::Isolation(self.rows(hold_out, is_first), self.settings.isolation)
     }
 
     pub(super) fn lstm_task(&mut self, hold_out: bool) -> Task {
-        let is_first = self.paces[0].lstm.is_none();
+        let is_first = self.timescales[0].lstm.is_none();
         Task::Lstm(self.rows(hold_out, is_first), self.settings.lstm)
     }
 
@@ -182,9 +182,9 @@ impl Panel {
                 if fitted.is_none() {
                     self.due.isolation = self.due.isolation.min(self.again(FIRST_FIT));
                 }
-                let rows = self.rows(true, self.paces[0].isolation.is_none());
-                for (pace, fitted) in fitted.iter_mut().flatten().enumerate() {
-                    let since = rows.scores_between(fitted.at, self.trial.since(), pace, &fitted.model);
+                let rows = self.rows(true, self.timescales[0].isolation.is_none());
+                for (timescale, fitted) in fitted.iter_mut().flatten().enumerate() {
+                    let since = rows.scores_between(fitted.at, self.trial.since(), timescale, &fitted.model);
                     // What was held back from nothing calibrates nothing: the models of a training do it otherwise.
                     for (held, since) in
                         fitted.held_out.iter_mut().zip(since).filter(|(held, _)| !held.is_empty())
@@ -197,17 +197,17 @@ impl Panel {
                     self.due.isolation = self.due.isolation.min(self.again(FIRST_FIT));
                     return;
                 }
-                for pace in &mut self.paces {
+                for timescale in &mut self.timescales {
                     scales
                         .iter()
                         .enumerate()
-                        .for_each(|(at, (scale, _))| pace.set_spread(at, scale.spread()));
+                        .for_each(|(at, (scale, _))| timescale.set_spread(at, scale.spread()));
                 }
                 for (watched, (_, drift)) in self.watched.iter_mut().zip(scales) {
                     watched.drift = drift;
                 }
-                self.install_at(&[Part::Isolation, Part::Windows], fitted, |pace, model| {
-                    pace.isolation = Some(Arc::new(model));
+                self.install_at(&[Component::Isolation, Component::Windows], fitted, |timescale, model| {
+                    timescale.isolation = Some(Arc::new(model));
                 });
             }
             Model::Retrained(Some(retrained)) if retrained.is_better() => {
@@ -216,8 +216,8 @@ impl Panel {
             }
             Model::Retrained(_) => {}
             Model::Lstm(None) => self.due.lstm = self.due.lstm.min(self.again(first_lstm(&self.settings))),
-            Model::Lstm(fitted) => self.install_at(&[Part::Lstm], fitted, |pace, model| {
-                pace.lstm = Some(Arc::new(model));
+            Model::Lstm(fitted) => self.install_at(&[Component::Lstm], fitted, |timescale, model| {
+                timescale.lstm = Some(Arc::new(model));
             }),
             Model::Seasons(seasons) => self.reseason(seasons),
         }
@@ -226,24 +226,32 @@ impl Panel {
     /// Rows at which a fit is asked for again for which those there were did not suffice, as with gaps or an incident in
     /// them: with a quarter more they may.
     fn again(&self, first: u64) -> u64 {
-        let rows = self.memory.rows();
+        let rows = self.history.rows();
         (rows + rows / 4).max(first)
     }
 
     /// A new model scores by other numbers than the one before: it is calibrated on the rows held back from its fit.
-    fn install_at<M>(&mut self, parts: &[Part], fitted: Option<Vec<Fitted<M>>>, put: impl Fn(&mut Pace, M)) {
-        self.trial.forget_parts(parts);
-        for (pace, Fitted { model, at, held_out }) in self.paces.iter_mut().zip(fitted.into_iter().flatten())
+    fn install_at<M>(
+        &mut self,
+        components: &[Component],
+        fitted: Option<Vec<Fitted<M>>>,
+        put: impl Fn(&mut Timescale, M),
+    ) {
+        self.trial.forget_components(components);
+        for (timescale, Fitted { model, at, held_out }) in
+            self.timescales.iter_mut().zip(fitted.into_iter().flatten())
         {
-            put(pace, model);
-            for (part, held_out) in parts.iter().zip(held_out).filter(|(_, held_out)| !held_out.is_empty()) {
-                let prior = &self.settings.priors.at(pace.cut.smoothing > 1)[part.index()];
+            put(timescale, model);
+            for (component, held_out) in
+                components.iter().zip(held_out).filter(|(_, held_out)| !held_out.is_empty())
+            {
+                let prior = &self.settings.priors.at(timescale.cut.smoothing > 1)[component.index()];
                 let mut normal = Normal::new(self.watched.len(), self.settings.interval, prior);
                 normal.absorb_all(held_out.iter());
-                pace.normal[part.index()] = normal;
+                timescale.normal[component.index()] = normal;
             }
-            for part in parts {
-                self.trained_at[part.detector().index()] = Some(at);
+            for component in components {
+                self.trained_at[component.detector().index()] = Some(at);
             }
         }
     }
@@ -254,31 +262,31 @@ impl Panel {
         ModelSet {
             metrics: self.names(),
             interval: self.settings.interval,
-            since: self.memory.oldest().unwrap_or(at),
+            since: self.history.oldest().unwrap_or(at),
             at,
-            rows: self.memory.rows(),
-            paces: self.paces.iter().map(|pace| pace.set(self.width)).collect(),
+            rows: self.history.rows(),
+            timescales: self.timescales.iter().map(|timescale| timescale.set(self.width)).collect(),
             seasons: self.watched[..self.width].iter().map(|watched| watched.baseline.season()).collect(),
-            budget: self.budget.clone(),
+            alert_rate: self.alert_rate.clone(),
             drifts: self.watched[..self.width].iter().map(|watched| watched.drift.clone()).collect(),
         }
     }
 
     /// All that could be was fitted just now. What could not, for want of rows or because nobody has trained it, is
-    /// fitted as in a panel that begins.
+    /// fitted as in a ensemble that begins.
     pub(super) fn rest(&mut self) {
-        self.due.rest(self.memory.rows(), self.memory.tier_rows(), self.settings.retrain_every);
+        self.due.rest(self.history.rows(), self.history.tier_rows(), self.settings.retrain_every);
         let first = Due::first(&self.settings);
-        if self.paces[0].isolation.is_none() {
+        if self.timescales[0].isolation.is_none() {
             self.due.isolation = first.isolation;
         }
-        if self.paces[0].lstm.is_none() {
+        if self.timescales[0].lstm.is_none() {
             self.due.lstm = first.lstm;
         }
     }
 
     fn reseason(&mut self, seasons: Vec<Option<Arc<Season>>>) {
-        let at = self.memory.newest().unwrap_or_default();
+        let at = self.history.newest().unwrap_or_default();
         for (watched, season) in self.watched.iter_mut().zip(seasons) {
             watched.baseline.reseason(season, at);
         }
@@ -296,7 +304,7 @@ impl Panel {
             return Ok(());
         }
         self.take_up(set, version)?;
-        self.budget.adopt(&set.budget);
+        self.alert_rate.adopt(&set.alert_rate);
         self.reseason(set.seasons.clone());
         self.stored = stored;
         Ok(())
@@ -308,14 +316,18 @@ impl Panel {
         if let Some(misfit) = set.misfit(&names, self.settings.interval) {
             return Err(misfit);
         }
-        let smoothings = |at: usize| set.paces.get(at).map(|pace| pace.smoothing);
-        let fits = (0..self.paces.len()).all(|at| smoothings(at) == Some(self.paces[at].cut.smoothing));
-        if !fits || set.seasons.len() != self.width || set.paces.len() != self.paces.len() {
-            return Err("it was made for another number of metrics or paces; train anew".to_owned());
+        let smoothings = |at: usize| set.timescales.get(at).map(|timescale| timescale.smoothing);
+        let fits =
+            (0..self.timescales.len()).all(|at| smoothings(at) == Some(self.timescales[at].cut.smoothing));
+        if !fits || set.seasons.len() != self.width || set.timescales.len() != self.timescales.len() {
+            return Err("it was made for another number of metrics or timescales; train anew".to_owned());
         }
         let priors = Arc::clone(&self.settings.priors);
-        self.trial.forget_parts(&Part::ALL);
-        self.paces.iter_mut().zip(&set.paces).for_each(|(pace, set)| pace.adopt(set, &priors));
+        self.trial.forget_components(&Component::ALL);
+        self.timescales
+            .iter_mut()
+            .zip(&set.timescales)
+            .for_each(|(timescale, set)| timescale.adopt(set, &priors));
         for (watched, drift) in self.watched.iter_mut().zip(&set.drifts) {
             watched.drift.clone_from(drift);
         }

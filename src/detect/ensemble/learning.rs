@@ -1,14 +1,14 @@
-//! What a panel learns from a row once it has judged it.
+//! What a ensemble learns from a row once it has judged it.
 
+use super::super::component::Component;
 use super::super::expectation::HOURS;
-use super::super::guard::Learning;
-use super::super::pace::{Pace, look_back};
-use super::super::part::Part;
+use super::super::learning_gate::Learning;
+use super::super::timescale::{Timescale, look_back};
 use super::super::verdict::Detector;
 use super::super::vote::CANONICAL_WEIGHTS;
-use super::opinion::narrowest;
+use super::fusion::narrowest;
 use super::probation::Row;
-use super::{Panel, Standing, Verdict, Work};
+use super::{Ensemble, Standing, Verdict, Work};
 use crate::series::Timestamp;
 
 /// Standard deviations that a change of clocks must explain of each value of the last hours, in the mean over metrics.
@@ -17,7 +17,7 @@ const BETTER: f64 = 0.25;
 const WITHIN: f64 = 3.0;
 const BACK: u32 = 3;
 
-impl Panel {
+impl Ensemble {
     /// Takes in the row that `work` and `verdict` are of; names the metrics whose level has proved to be the new normal.
     pub fn learn(
         &mut self,
@@ -29,7 +29,7 @@ impl Panel {
     ) -> Vec<usize> {
         let (mut adapted, mut settled) = (Vec::new(), Vec::new());
         work.learn.clear();
-        let (fires, is_young) = (standing.firing.contains(&true), !self.budget.is_trained());
+        let (fires, is_young) = (standing.firing.contains(&true), !self.alert_rate.is_trained());
         for (metric, watched) in self.watched.iter_mut().enumerate() {
             let Some(value) = values[metric] else {
                 work.learn.push(true);
@@ -48,12 +48,12 @@ impl Panel {
             let is_touched = is_young && fires && expected.is_some() && !is_within;
             let flagged = standing.active[metric] || verdict.flags(metric) || is_touched;
             let is_level = verdict.metrics[metric].is_level;
-            let learning = watched.guard.decide(at, flagged, is_level, self.settings.adapt_after);
+            let learning = watched.learning_gate.decide(at, flagged, is_level, self.settings.adapt_after);
             let learn = learning == Learning::Learn;
             work.learn.push(learn);
             let adapts = matches!(learning, Learning::Adapt { .. });
-            watched.states.take(at, value, &watched.metric.gate, learn);
-            if !watched.guard.is_holding() && !adapts {
+            watched.states.take(at, value, &watched.metric.effect_filter, learn);
+            if !watched.learning_gate.is_holding() && !adapts {
                 watched.baseline.release();
             }
             if learn {
@@ -64,19 +64,19 @@ impl Panel {
             watched.back = if !learn && is_within { watched.back + 1 } else { 0 };
             if watched.back == BACK {
                 settled.push(metric);
-                watched.guard.end();
+                watched.learning_gate.end();
             }
             if adapts {
                 adapted.push(metric);
             }
             if standing.firing.get(metric).is_some_and(|firing| *firing) {
-                self.paces.iter_mut().for_each(|pace| pace.forget_edge(metric));
+                self.timescales.iter_mut().for_each(|timescale| timescale.forget_edge(metric));
             }
         }
         self.take_in(at, work);
         self.absorb(at, values, work, standing);
         for metric in settled {
-            self.paces.iter_mut().for_each(|pace| pace.settle(metric, BACK as usize));
+            self.timescales.iter_mut().for_each(|timescale| timescale.settle(metric, BACK as usize));
         }
         adapted.iter().for_each(|metric| self.adapt(at, *metric));
         self.notice_clock_change();
@@ -105,53 +105,53 @@ impl Panel {
         let baseline = &self.watched[metric].baseline;
         if let (Some(before), Some(now)) = (before, baseline.at(at)) {
             let map = |residual: f64| (before.value_of(residual) - now.value) / now.unit;
-            self.paces.iter_mut().for_each(|pace| pace.move_to(metric, map));
+            self.timescales.iter_mut().for_each(|timescale| timescale.move_to(metric, map));
         }
         self.trial.adapt();
     }
 
     pub(super) fn take_in(&mut self, at: Timestamp, work: &Work) {
         // Of windows that a training has filled a few values are no part; while they are young they are most of it.
-        let keeps_edge = !self.budget.is_trained();
+        let keeps_edge = !self.alert_rate.is_trained();
         let usual = &work.looks[0].expectations;
-        for (pace, look) in self.paces.iter_mut().zip(&work.looks) {
-            pace.learn(at, &work.residuals, &work.least, look, usual, (&work.learn, keeps_edge));
+        for (timescale, look) in self.timescales.iter_mut().zip(&work.looks) {
+            timescale.learn(at, &work.residuals, &work.least, look, usual, (&work.learn, keeps_edge));
         }
     }
 
     fn absorb(&mut self, at: Timestamp, values: &[Option<f64>], work: &Work, standing: &Standing) {
-        self.memory.learn_values(at, values[..self.width].iter().copied());
+        self.history.learn_values(at, values[..self.width].iter().copied());
         if values[..self.width].iter().all(Option::is_none) {
             return;
         }
         self.course = work.course;
-        self.memory.learn_row(at, &work.residuals[..self.width]);
+        self.history.learn_row(at, &work.residuals[..self.width]);
         if let Some(row) =
-            self.trial.take(at, work, standing, self.is_ready(Detector::Zscore), self.budget.is_trained())
+            self.trial.take(at, work, standing, self.is_ready(Detector::Zscore), self.alert_rate.is_trained())
         {
-            let is_young = !self.budget.is_trained();
-            absorb(&row, 1, is_young, &mut self.paces);
-            let look_backs = self.paces.iter().filter(|_| is_young).map(Pace::longest_look_back);
+            let is_young = !self.alert_rate.is_trained();
+            absorb(&row, 1, is_young, &mut self.timescales);
+            let look_backs = self.timescales.iter().filter(|_| is_young).map(Timescale::longest_look_back);
             let longest = look_backs.max().unwrap_or(0);
-            let lasting = self.budget.absorb(row.reach, row.is_normal(longest));
+            let lasting = self.alert_rate.absorb(row.reach, row.is_normal(longest));
             self.trial.keep(row, lasting);
         }
         let allowed = self.settings.false_alerts_per_day;
         for record in self.trial.release(at, allowed) {
             for row in &record.rows {
-                absorb(row, record.stride, true, &mut self.paces);
+                absorb(row, record.stride, true, &mut self.timescales);
             }
-            self.budget.release(record.peak);
+            self.alert_rate.release(record.peak);
         }
     }
 }
 
-/// Takes in the scores of a row that so many rows are like: where little is known, of each part only those that nothing of an
+/// Takes in the scores of a row that so many rows are like: where little is known, of each component only those that nothing of an
 /// incident is left in.
-pub(super) fn absorb(row: &Row, times: usize, is_young: bool, paces: &mut [Pace]) {
-    for (pace, raw) in paces.iter_mut().zip(&row.raw) {
-        for ((part, normal), raw) in Part::ALL.into_iter().zip(&mut pace.normal).zip(raw) {
-            let look_back = if is_young { look_back(&pace.cut, part) } else { 0 };
+pub(super) fn absorb(row: &Row, times: usize, is_young: bool, timescales: &mut [Timescale]) {
+    for (timescale, raw) in timescales.iter_mut().zip(&row.raw) {
+        for ((component, normal), raw) in Component::ALL.into_iter().zip(&mut timescale.normal).zip(raw) {
+            let look_back = if is_young { look_back(&timescale.cut, component) } else { 0 };
             (0..times).for_each(|_| normal.absorb(raw, &row.calm, look_back));
         }
     }

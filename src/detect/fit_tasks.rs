@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 use super::drift::Drift;
 use super::isolation::{self, Isolation, windows};
 use super::lstm::{self, Autoencoder, Course};
-use super::memory::Tiers;
-use super::past::{Past, Scale};
 use super::season::{Period, Season};
 use super::shadow::{self, Retrained, Retraining};
-use super::surprise::Raw;
+use super::surprisal::Raw;
+use super::training_history::Tiers;
+use super::training_set::{Scale, TrainingSet};
 use super::{Fit, Scorer};
 use crate::series::Timestamp;
 use crate::window::Frozen;
@@ -82,7 +82,7 @@ pub struct Rows {
     pub least: Vec<f64>,
     /// Time between checks.
     pub interval: Duration,
-    /// For each pace, the values its trailing mean is of.
+    /// For each timescale, the values its trailing mean is of.
     pub smoothings: Vec<usize>,
     /// Whether the last rows are held back to calibrate the model on.
     pub hold_out: bool,
@@ -90,9 +90,9 @@ pub struct Rows {
 
 /// What a fit has yielded.
 pub enum Model {
-    /// A forest for each pace, `None` where the rows did not suffice; and for every metric its scale and its bins.
+    /// A forest for each timescale, `None` where the rows did not suffice; and for every metric its scale and its bins.
     Isolation(Option<Vec<Fitted<Isolation>>>, Vec<(Scale, Option<Drift>)>),
-    /// An autoencoder for each pace.
+    /// An autoencoder for each timescale.
     Lstm(Option<Vec<Fitted<Autoencoder>>>),
     /// One a metric.
     Seasons(Vec<Option<Arc<Season>>>),
@@ -106,7 +106,7 @@ pub struct Fitted<M> {
     pub model: M,
     /// Newest row that it knows or has scored.
     pub at: Timestamp,
-    /// For each part that the model makes, in the order of time; empty if nothing was held back.
+    /// For each component that the model makes, in the order of time; empty if nothing was held back.
     pub held_out: Vec<Vec<Raw>>,
 }
 
@@ -147,32 +147,33 @@ impl Task {
     pub fn run(self, pause: &mut dyn FnMut()) -> Model {
         match self {
             Self::Isolation(rows, params) => {
-                let past = rows.past();
-                let scale = |metric| Scale::of(past.column(metric)).unwrap_or_default();
-                let scales =
-                    (0..past.width()).map(|metric| (scale(metric), Drift::of(past.column(metric)))).collect();
-                let fit = |past: Past| {
-                    let (fitted, held) = rows.split(past);
+                let training_set = rows.training_set();
+                let scale = |metric| Scale::of(training_set.column(metric)).unwrap_or_default();
+                let scales = (0..training_set.width())
+                    .map(|metric| (scale(metric), Drift::of(training_set.column(metric))))
+                    .collect();
+                let fit = |training_set: TrainingSet| {
+                    let (fitted, held) = rows.split(training_set);
                     pause();
                     let model = params.fit(&fitted)?;
                     pause();
                     let first = fitted.len();
                     // Shapes look back on the rows before.
-                    let past = fitted.join(held);
-                    let held_out = isolation_scores(&model, &past, first);
-                    Some(Fitted { model, at: past.newest()?, held_out })
+                    let training_set = fitted.join(held);
+                    let held_out = isolation_scores(&model, &training_set, first);
+                    Some(Fitted { model, at: training_set.newest()?, held_out })
                 };
-                Model::Isolation(rows.paces(&past).map(fit).collect(), scales)
+                Model::Isolation(rows.timescales(&training_set).map(fit).collect(), scales)
             }
             Self::Lstm(rows, recipe) => {
-                let past = rows.past();
-                let fit = |past: Past| {
-                    let (fitted, held) = rows.split(past);
+                let training_set = rows.training_set();
+                let fit = |training_set: TrainingSet| {
+                    let (fitted, held) = rows.split(training_set);
                     let model = recipe.fit_in_slices(&fitted, pause)?;
                     let held_out = vec![course_scores(&model, &held, pause)];
                     Some(Fitted { model, at: held.newest().or(fitted.newest())?, held_out })
                 };
-                Model::Lstm(rows.paces(&past).map(fit).collect())
+                Model::Lstm(rows.timescales(&training_set).map(fit).collect())
             }
             Self::Seasons(tiers, period) => {
                 let season = |metric| {
@@ -189,73 +190,78 @@ impl Task {
 }
 
 impl Rows {
-    fn past(&self) -> Past {
+    fn training_set(&self) -> TrainingSet {
         self.newest(usize::MAX)
     }
 
-    fn newest(&self, rows: usize) -> Past {
+    fn newest(&self, rows: usize) -> TrainingSet {
         let longest_step = (self.interval * GAP).as_millis() as i64;
-        Past::of(&self.table, rows, self.in_vector.clone(), longest_step)
+        TrainingSet::of(&self.table, rows, self.in_vector.clone(), longest_step)
             .without(&self.excluded)
             .with_least(self.least.clone())
     }
 
-    /// What a forest scores the rows that came after `since` and before `until`, a few dozen at most, at one of the paces.
+    /// What a forest scores the rows that came after `since` and before `until`, a few dozen at most, at one of the timescales.
     pub(super) fn scores_between(
         &self,
         since: Timestamp,
         until: Option<Timestamp>,
-        pace: usize,
+        timescale: usize,
         model: &Isolation,
     ) -> Vec<Vec<Raw>> {
         let last = Timestamp::from_millis(i64::MAX);
-        let past = self.newest(MOST_SINCE + BEFORE + self.smoothings[pace]);
-        let past = until.map_or(past.clone(), |until| past.without(&[(until, last)]));
-        let past = if self.smoothings[pace] > 1 { past.smoothed(self.smoothings[pace]) } else { past };
-        let first = (0..past.len()).find(|row| past.at(*row) > since).unwrap_or(past.len());
-        isolation_scores(model, &past, first.max(past.len().saturating_sub(MOST_SINCE)))
+        let training_set = self.newest(MOST_SINCE + BEFORE + self.smoothings[timescale]);
+        let training_set = until.map_or(training_set.clone(), |until| training_set.without(&[(until, last)]));
+        let training_set = if self.smoothings[timescale] > 1 {
+            training_set.smoothed(self.smoothings[timescale])
+        } else {
+            training_set
+        };
+        let first =
+            (0..training_set.len()).find(|row| training_set.at(*row) > since).unwrap_or(training_set.len());
+        isolation_scores(model, &training_set, first.max(training_set.len().saturating_sub(MOST_SINCE)))
     }
 
-    fn paces<'a>(&'a self, past: &'a Past) -> impl Iterator<Item = Past> + 'a {
-        let at_pace = |n: &usize| if *n > 1 { past.smoothed(*n) } else { past.clone() };
-        self.smoothings.iter().map(at_pace)
+    fn timescales<'a>(&'a self, training_set: &'a TrainingSet) -> impl Iterator<Item = TrainingSet> + 'a {
+        let at_timescale = |n: &usize| if *n > 1 { training_set.smoothed(*n) } else { training_set.clone() };
+        self.smoothings.iter().map(at_timescale)
     }
 
-    fn split(&self, past: Past) -> (Past, Past) {
-        let rows = past.len();
-        past.split(if self.hold_out { (rows as f64 * FIT) as usize } else { rows })
+    fn split(&self, training_set: TrainingSet) -> (TrainingSet, TrainingSet) {
+        let rows = training_set.len();
+        training_set.split(if self.hold_out { (rows as f64 * FIT) as usize } else { rows })
     }
 }
 
 /// Every so manieth row, so that there are no more than [`MOST_SCORES`].
-fn stride(past: &Past) -> usize {
-    past.len().div_ceil(MOST_SCORES).max(1)
+fn stride(training_set: &TrainingSet) -> usize {
+    training_set.len().div_ceil(MOST_SCORES).max(1)
 }
 
-/// Of the two parts that the voter makes.
-fn isolation_scores(model: &Isolation, past: &Past, from: usize) -> Vec<Vec<Raw>> {
-    vec![forest_scores(model, past, from), window_scores(model, past, from)]
+/// Of the two components that the voter makes.
+fn isolation_scores(model: &Isolation, training_set: &TrainingSet, from: usize) -> Vec<Vec<Raw>> {
+    vec![forest_scores(model, training_set, from), window_scores(model, training_set, from)]
 }
 
 /// Rows of a training set as a course.
-fn course(past: &Past, rows: Range<usize>) -> VecDeque<Vec<Option<f64>>> {
-    rows.map(|row| past.row(row).to_vec()).collect()
+fn course(training_set: &TrainingSet, rows: Range<usize>) -> VecDeque<Vec<Option<f64>>> {
+    rows.map(|row| training_set.row(row).to_vec()).collect()
 }
 
-fn window_scores(model: &Isolation, past: &Past, from: usize) -> Vec<Raw> {
+fn window_scores(model: &Isolation, training_set: &TrainingSet, from: usize) -> Vec<Raw> {
     let Some(windows) = &model.windows else { return Vec::new() };
     let mut window = Vec::new();
     let score = |row: usize| {
-        let before = course(past, row.saturating_sub(windows::MOST_ROWS)..row);
+        let before = course(training_set, row.saturating_sub(windows::MOST_ROWS)..row);
         let mut raw = Raw::default();
-        windows.score(&Course { before: &before, last: past.row(row) }, &mut window, &mut raw);
+        windows.score(&Course { before: &before, last: training_set.row(row) }, &mut window, &mut raw);
         raw
     };
-    (from..past.len()).step_by(stride(past)).map(score).collect()
+    (from..training_set.len()).step_by(stride(training_set)).map(score).collect()
 }
 
-fn forest_scores(model: &Isolation, past: &Past, from: usize) -> Vec<Raw> {
-    let shapes: Vec<_> = (0..past.width()).map(|metric| past.shapes(metric)).collect();
+fn forest_scores(model: &Isolation, training_set: &TrainingSet, from: usize) -> Vec<Raw> {
+    let shapes: Vec<_> = (0..training_set.width()).map(|metric| training_set.shapes(metric)).collect();
     let mut buffers = isolation::Buffers::default();
     let score = |row: usize| {
         let row: Vec<_> = shapes.iter().map(|shapes| shapes[row]).collect();
@@ -263,19 +269,19 @@ fn forest_scores(model: &Isolation, past: &Past, from: usize) -> Vec<Raw> {
         model.score(&row, &mut buffers, &mut raw);
         raw
     };
-    (from..past.len()).step_by(stride(past)).map(score).collect()
+    (from..training_set.len()).step_by(stride(training_set)).map(score).collect()
 }
 
-fn course_scores(model: &Autoencoder, past: &Past, pause: &mut dyn FnMut()) -> Vec<Raw> {
+fn course_scores(model: &Autoencoder, training_set: &TrainingSet, pause: &mut dyn FnMut()) -> Vec<Raw> {
     let mut buffers = lstm::Buffers::default();
-    let starts = past.windows(model.steps());
+    let starts = training_set.windows(model.steps());
     let score = |start: &usize| {
         let last = start + model.steps() - 1;
-        let before = course(past, *start..last);
+        let before = course(training_set, *start..last);
         let mut raw = Raw::default();
-        model.score(Course { before: &before, last: past.row(last) }, &mut buffers, &mut raw);
+        model.score(Course { before: &before, last: training_set.row(last) }, &mut buffers, &mut raw);
         pause();
         raw
     };
-    starts.iter().step_by(stride(past)).map(score).collect()
+    starts.iter().step_by(stride(training_set)).map(score).collect()
 }

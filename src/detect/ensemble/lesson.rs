@@ -5,11 +5,11 @@
 
 use std::collections::VecDeque;
 
-use super::super::fits::Task;
-use super::super::part::Part;
+use super::super::component::Component;
+use super::super::fit_tasks::Task;
 use super::super::verdict::Detector;
 use super::probation::Row;
-use super::{COURSE, Panel, Work, reach, strength};
+use super::{COURSE, Ensemble, Work, reach, strength};
 use crate::series::Timestamp;
 
 /// What is done with a row that is known to be normal.
@@ -31,10 +31,10 @@ pub(super) struct Rehearsal {
     rows: VecDeque<Row>,
 }
 
-impl Panel {
+impl Ensemble {
     /// Goes through a row of `values` that is known to be normal.
     pub fn teach(&mut self, at: Timestamp, values: &[Option<f64>], lesson: Lesson, work: &mut Work) {
-        self.memory.learn_values(at, values[..self.width].iter().copied());
+        self.history.learn_values(at, values[..self.width].iter().copied());
         self.trial.begin(at);
         if lesson == Lesson::Study {
             self.rehearsal.studied.push((at, values.to_vec()));
@@ -51,12 +51,12 @@ impl Panel {
         for ((watched, value), least) in self.watched.iter_mut().zip(values).zip(&work.least) {
             if let Some(value) = value {
                 watched.baseline.learn(at, *value, *least);
-                watched.states.take(at, *value, &watched.metric.gate, true);
+                watched.states.take(at, *value, &watched.metric.effect_filter, true);
             }
         }
         self.take_in(at, work);
         if values[..self.width].iter().any(Option::is_some) {
-            self.memory.learn_row(at, &work.residuals[..self.width]);
+            self.history.learn_row(at, &work.residuals[..self.width]);
         }
     }
 
@@ -64,7 +64,7 @@ impl Panel {
         if self.rehearsal.rows.len() == MOST_REHEARSED
             && let Some(oldest) = self.rehearsal.rows.pop_front()
         {
-            super::learning::absorb(&oldest, 1, false, &mut self.paces);
+            super::learning::absorb(&oldest, 1, false, &mut self.timescales);
         }
         let raw = work.looks.iter().map(|look| look.raw.clone()).collect();
         let calm = vec![usize::MAX; work.residuals.len()];
@@ -77,7 +77,7 @@ impl Panel {
         self.find_seasons();
         let mut last = None;
         for (at, values) in std::mem::take(&mut self.rehearsal.studied) {
-            let gap = self.settings.interval * super::super::fits::GAP;
+            let gap = self.settings.interval * super::super::fit_tasks::GAP;
             if last.replace(at).is_some_and(|last: Timestamp| at.since(last) > gap) {
                 self.gap();
             }
@@ -95,7 +95,7 @@ impl Panel {
     }
 
     fn find_seasons(&mut self) {
-        let tiers = self.memory.freeze_tiers();
+        let tiers = self.history.freeze_tiers();
         let first = self.rehearsal.studied.first().map(|(at, _)| *at).unwrap_or_default();
         for (metric, watched) in self.watched[..self.width].iter_mut().enumerate() {
             watched.baseline.reseason(tiers.season(metric, &self.settings.period), first);
@@ -116,29 +116,30 @@ impl Panel {
 
     /// Takes means of a time long ago into the memory that seasons are found in.
     pub fn remember(&mut self, at: Timestamp, values: &[Option<f64>]) {
-        self.memory.learn_values(at, values[..self.width].iter().copied());
+        self.history.learn_values(at, values[..self.width].iter().copied());
     }
 
     /// Calibrates on the rehearsal. From here on everything is judged.
     pub fn graduate(&mut self, work: &mut Work) {
         let rows = std::mem::take(&mut self.rehearsal.rows);
         self.rehearsal.studied = Vec::new();
-        for (at, pace) in self.paces.iter_mut().enumerate() {
-            for part in Part::ALL {
-                pace.normal[part.index()].absorb_all(rows.iter().map(|row| &row.raw[at][part.index()]));
+        for (at, timescale) in self.timescales.iter_mut().enumerate() {
+            for component in Component::ALL {
+                timescale.normal[component.index()]
+                    .absorb_all(rows.iter().map(|row| &row.raw[at][component.index()]));
             }
         }
         for row in rows {
-            work.looks.resize_with(self.paces.len(), Default::default);
+            work.looks.resize_with(self.timescales.len(), Default::default);
             work.looks.iter_mut().zip(row.raw).for_each(|(look, raw)| look.raw = raw);
-            work.gated.clear();
+            work.filtered.clear();
             work.states.clear();
-            work.gated.resize(row.calm.len(), false);
-            self.surprise(work);
-            self.budget.rehearse(reach(work));
+            work.filtered.resize(row.calm.len(), false);
+            self.surprisal(work);
+            self.alert_rate.rehearse(reach(work));
             self.course += COURSE * (strength(work) - self.course);
         }
-        self.budget.settle();
+        self.alert_rate.settle();
         self.rest();
     }
 }

@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::pace::EDGE;
-use super::super::part::Part;
+use super::super::component::Component;
 use super::super::robust;
-use super::super::surprise::{Raw, Surprise};
+use super::super::surprisal::{Raw, Surprisal};
+use super::super::timescale::EDGE;
 use super::Work;
-use super::opinion::reach;
+use super::fusion::reach;
 use crate::series::Timestamp;
 
 /// Rows of an incident whose scores are kept, evenly over it.
@@ -38,7 +38,7 @@ pub struct Standing {
     pub firing: Vec<bool>,
 }
 
-/// Surprise from which on a metric that looks odd beside an incident of another is taken for a part of it. Where only the metric
+/// Surprisal from which on a metric that looks odd beside an incident of another is taken for a part of it. Where only the metric
 /// whose incident it was was withheld, what faults did to the others became their tails, which hid later faults: recall on
 /// simulated hosts .873, and .937 with 2.5; core VUS-PR .428 and .419, recall .589 and .572, within chance. 1 to 2 cost precision
 /// (.387 to .415 instead of .433).
@@ -48,8 +48,8 @@ const ODD: f64 = 2.5;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Row {
     pub(super) at: Timestamp,
-    /// One a pace.
-    pub(super) raw: Vec<[Raw; Part::COUNT]>,
+    /// One a timescale.
+    pub(super) raw: Vec<[Raw; Component::COUNT]>,
     /// Checks since the last one of each metric's incident; 0 within it.
     pub(super) calm: Vec<usize>,
     /// Which metrics some detector finds odd.
@@ -77,8 +77,8 @@ impl Row {
 }
 
 fn is_odd(work: &Work, metric: usize) -> bool {
-    let own = |surprise: &Surprise| surprise.metrics.get(metric).copied().flatten();
-    work.surprises.iter().filter_map(own).any(|own| own >= ODD)
+    let own = |surprisal: &Surprisal| surprisal.metrics.get(metric).copied().flatten();
+    work.surprisals.iter().filter_map(own).any(|own| own >= ODD)
 }
 
 /// An incident, or what is left of it.
@@ -147,11 +147,11 @@ impl Probation {
         self.newest.front().map(|row| row.at)
     }
 
-    /// Forgets the scores of parts whose model is another from here on: it scores by other numbers.
-    pub(super) fn forget_parts(&mut self, parts: &[Part]) {
+    /// Forgets the scores of components whose model is another from here on: it scores by other numbers.
+    pub(super) fn forget_components(&mut self, components: &[Component]) {
         for row in self.rows() {
             for raw in &mut row.raw {
-                parts.iter().for_each(|part| raw[part.index()] = Raw::default());
+                components.iter().for_each(|component| raw[component.index()] = Raw::default());
             }
         }
     }
@@ -277,7 +277,7 @@ impl Probation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detect::pace::Look;
+    use crate::detect::timescale::Look;
 
     const OPEN_AFTER: usize = 3;
 
@@ -349,7 +349,7 @@ mod tests {
         for check in 0..40 {
             let mut work = work();
             // The other metric is odd all the while, the incident lasts for five checks.
-            work.surprises[0].metrics = vec![None, Some(ODD)];
+            work.surprisals[0].metrics = vec![None, Some(ODD)];
             let row = probation.take(at(check), &work, &standing((10..15).contains(&check)), true, true);
             withheld.extend(row.filter(|row| row.calm[1] == 0).map(|row| row.at));
         }

@@ -1,4 +1,4 @@
-//! The normal past as fits see it: rows of values, gaps and all.
+//! The training set as fits see it: rows of values, gaps and all.
 
 use std::collections::VecDeque;
 
@@ -11,7 +11,7 @@ use crate::window::Frozen;
 
 /// Rows in the order of time, one value a metric.
 #[derive(Clone, Debug, Default)]
-pub struct Past {
+pub struct TrainingSet {
     width: usize,
     times: Vec<i64>,
     /// Row-major.
@@ -69,7 +69,7 @@ impl Scale {
     }
 }
 
-impl Past {
+impl TrainingSet {
     /// Rows of `values` at `times`; more than `longest_step` milliseconds between two is a gap.
     pub fn new(times: Vec<i64>, values: Vec<Option<f64>>, in_vector: Vec<bool>, longest_step: i64) -> Self {
         Self { width: in_vector.len(), times, values, in_vector, least: Vec::new(), longest_step }
@@ -305,22 +305,22 @@ impl Trailing {
 mod tests {
     use super::*;
 
-    fn past(times: &[i64], values: &[f64]) -> Past {
-        Past::new(times.to_vec(), values.iter().map(|v| Some(*v)).collect(), vec![true], 4)
+    fn training_set(times: &[i64], values: &[f64]) -> TrainingSet {
+        TrainingSet::new(times.to_vec(), values.iter().map(|v| Some(*v)).collect(), vec![true], 4)
     }
 
     #[test]
     fn windows_do_not_reach_across_a_gap() {
         let times = [0, 1, 2, 3, 20, 21, 22];
-        assert_eq!(past(&times, &[0.0; 7]).windows(3), [0, 1, 4]);
-        assert_eq!(past(&times, &[0.0; 7]).windows(5), [0_usize; 0]);
+        assert_eq!(training_set(&times, &[0.0; 7]).windows(3), [0, 1, 4]);
+        assert_eq!(training_set(&times, &[0.0; 7]).windows(5), [0_usize; 0]);
     }
 
     #[test]
     fn a_trailing_mean_is_of_the_last_values_that_were_there() {
-        let mut past = past(&[0, 1, 2, 3, 4, 20], &[1.0, 3.0, 0.0, 5.0, 7.0, 9.0]);
-        past.values[2] = None;
-        let smoothed: Vec<_> = (0..6).map(|row| past.smoothed(2).value(row, 0)).collect();
+        let mut training_set = training_set(&[0, 1, 2, 3, 4, 20], &[1.0, 3.0, 0.0, 5.0, 7.0, 9.0]);
+        training_set.values[2] = None;
+        let smoothed: Vec<_> = (0..6).map(|row| training_set.smoothed(2).value(row, 0)).collect();
         assert_eq!(smoothed, [Some(1.0), Some(2.0), None, Some(4.0), Some(6.0), Some(9.0)]);
     }
 
@@ -344,7 +344,7 @@ mod tests {
 
     #[test]
     fn a_split_loses_no_row() {
-        let (before, after) = past(&[0, 1, 2], &[5.0, 6.0, 7.0]).split(1);
+        let (before, after) = training_set(&[0, 1, 2], &[5.0, 6.0, 7.0]).split(1);
         assert_eq!((before.len(), after.len(), after.value(0, 0)), (1, 2, Some(6.0)));
         let whole = before.join(after);
         assert_eq!((whole.len(), whole.value(2, 0), whole.newest().unwrap().millis()), (3, Some(7.0), 2));

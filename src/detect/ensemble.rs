@@ -1,15 +1,15 @@
 //! The detectors of one target, their calibration and their vote.
 //!
-//! [`Panel::assess`] judges a row and changes nothing, so that a row can be tried; [`Panel::learn`] then takes it in,
-//! as far as it was normal. Models that need a fit ask for it by [`Panel::due`]; the fit runs elsewhere and comes
-//! back by [`Panel::install`].
+//! [`Ensemble::assess`] judges a row and changes nothing, so that a row can be tried; [`Ensemble::learn`] then takes it in,
+//! as far as it was normal. Models that need a fit ask for it by [`Ensemble::due`]; the fit runs elsewhere and comes
+//! back by [`Ensemble::install`].
 
 mod explaining;
 mod fitting;
+mod fusion;
 mod learned;
 mod learning;
 mod lesson;
-mod opinion;
 mod probation;
 mod readiness;
 mod settings;
@@ -17,41 +17,41 @@ mod settings;
 use std::time::Duration;
 
 use fitting::{Due, FIRST_FIT};
+pub use fusion::Work;
+use fusion::{CANONICAL, Knobs, confidence, narrowest, reach, strength};
 pub use learned::{Learned, Models};
 pub use lesson::Lesson;
 use lesson::Rehearsal;
-pub use opinion::Work;
-use opinion::{CANONICAL, Knobs, confidence, narrowest, reach, strength};
 use probation::Probation;
 pub use probation::Standing;
 pub use readiness::votes_at;
 pub use settings::Settings;
 
-use super::budget::Budget;
+use super::alert_rate::AlertRateThreshold;
+use super::component::Component;
 use super::drift::Drift;
+use super::effect_filter::EffectFilter;
 use super::expectation::Baseline;
-use super::gate::Gate;
-use super::guard::Guard;
-use super::memory::Memory;
-use super::pace::{Cut, Pace};
-use super::part::Part;
+use super::learning_gate::LearningGate;
 use super::rare_state::{RareStates, State};
+use super::timescale::{Cut, Timescale};
+use super::training_history::TrainingHistory;
 use super::verdict::{Assessment, Band, Detector, PerDetector};
 use super::vote::{self, CANONICAL_THRESHOLD, Weights};
 use crate::series::Timestamp;
 
-/// A metric the panel judges.
+/// A metric the ensemble judges.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Metric {
     /// Its name with its labels; ties are broken by it.
     pub name: String,
     /// What matters about it.
-    pub gate: Gate,
+    pub effect_filter: EffectFilter,
     /// Whether it is part of the vector that the forest sees.
     pub in_vector: bool,
 }
 
-/// What the panel says of one row.
+/// What the ensemble says of one row.
 #[derive(Clone, Debug, Default)]
 pub struct Verdict {
     /// The vote on the target; `None` while no detector is ready or nothing has a value.
@@ -66,7 +66,7 @@ pub struct Verdict {
     pub flagged: Option<usize>,
 }
 
-/// What the panel says of one metric.
+/// What the ensemble says of one metric.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MetricVerdict {
     /// The vote on it; `None` without a value or before anybody can judge it.
@@ -92,7 +92,7 @@ impl Verdict {
 struct Watched {
     metric: Metric,
     baseline: Baseline,
-    guard: Guard,
+    learning_gate: LearningGate,
     drift: Option<Drift>,
     /// Checks in a row at which it was withheld and back within its band.
     back: u32,
@@ -101,19 +101,19 @@ struct Watched {
     outside: u32,
 }
 
-/// The slower pace is the mean of so much time.
+/// The slower timescale is the mean of so much time.
 const SLOW: Duration = Duration::from_mins(5);
 
 /// The detectors of one target.
-pub struct Panel {
+pub struct Ensemble {
     settings: Settings,
     /// Metrics it began with: only these may form the vector, and only these are remembered for fits.
     width: usize,
     watched: Vec<Watched>,
-    memory: Memory,
+    history: TrainingHistory,
     /// The values as they come and, where checks are frequent enough for it to differ, their trailing mean.
-    paces: Vec<Pace>,
-    budget: Budget,
+    timescales: Vec<Timescale>,
+    alert_rate: AlertRateThreshold,
     due: Due,
     trained_at: PerDetector<Timestamp>,
     /// Of the model set in use, where it came from a store.
@@ -126,17 +126,21 @@ pub struct Panel {
     course: f64,
 }
 
-impl Panel {
-    /// A panel that knows nothing about `metrics`.
+impl Ensemble {
+    /// A ensemble that knows nothing about `metrics`.
     pub fn new(settings: Settings, metrics: Vec<Metric>) -> Self {
         let width = metrics.len();
         let interval = settings.interval;
         Self {
             watched: metrics.into_iter().map(|metric| Watched::new(metric, interval)).collect(),
             width,
-            memory: Memory::new(width, settings.remember),
-            paces: paces(&settings, width),
-            budget: Budget::new(settings.false_alerts_per_day, settings.interval, settings.open_after),
+            history: TrainingHistory::new(width, settings.remember),
+            timescales: timescales(&settings, width),
+            alert_rate: AlertRateThreshold::new(
+                settings.false_alerts_per_day,
+                settings.interval,
+                settings.open_after,
+            ),
             due: Due::first(&settings),
             trained_at: [None; Detector::COUNT],
             version: None,
@@ -148,11 +152,11 @@ impl Panel {
         }
     }
 
-    /// A panel that knows nothing, and sees what is left of `metrics` once what is expected is taken from them.
+    /// A ensemble that knows nothing, and sees what is left of `metrics` once what is expected is taken from them.
     pub(super) fn of_residuals(settings: Settings, metrics: Vec<Metric>) -> Self {
-        let mut panel = Self::new(settings, metrics);
-        panel.watched.iter_mut().for_each(|watched| watched.baseline = Baseline::of_residuals());
-        panel
+        let mut ensemble = Self::new(settings, metrics);
+        ensemble.watched.iter_mut().for_each(|watched| watched.baseline = Baseline::of_residuals());
+        ensemble
     }
 
     /// Goes on by other settings with what is known.
@@ -160,25 +164,25 @@ impl Panel {
         let before = std::mem::replace(&mut self.settings, settings);
         let settings = &self.settings;
         if before.false_alerts_per_day != settings.false_alerts_per_day {
-            self.budget.ask(settings.false_alerts_per_day);
+            self.alert_rate.ask(settings.false_alerts_per_day);
         }
         self.trial.resize(settings.open_after);
-        for pace in &mut self.paces {
-            pace.recut(cut(settings, pace.cut.smoothing));
+        for timescale in &mut self.timescales {
+            timescale.recut(cut(settings, timescale.cut.smoothing));
         }
     }
 
     /// Takes up a further metric, at the end.
     pub fn add(&mut self, metric: Metric) {
         self.watched.push(Watched::new(metric, self.settings.interval));
-        self.paces.iter_mut().for_each(|pace| pace.add(&self.settings.priors));
+        self.timescales.iter_mut().for_each(|timescale| timescale.add(&self.settings.priors));
     }
 
     /// Puts another metric in the place of one, of which everything is forgotten.
     pub fn replace(&mut self, at: usize, metric: Metric) {
         self.watched[at] = Watched::new(metric, self.settings.interval);
         self.trial.forget(at);
-        self.paces.iter_mut().for_each(|pace| pace.forget(at, &self.settings.priors));
+        self.timescales.iter_mut().for_each(|timescale| timescale.forget(at, &self.settings.priors));
     }
 
     /// Takes a metric out of the vector, from the next fit on.
@@ -189,8 +193,8 @@ impl Panel {
     /// Judges the row of `values` at `at`, one a metric. Changes nothing but `work`.
     pub fn assess(&self, at: Timestamp, values: &[Option<f64>], work: &mut Work) -> Verdict {
         self.look(at, values, work);
-        self.surprise(work);
-        let kappa = self.budget.kappa();
+        self.surprisal(work);
+        let kappa = self.alert_rate.kappa();
         let mut verdict = self.vote(work, kappa, &self.knobs());
         let canonical = self.vote(work, kappa, &CANONICAL);
         let is_flagged = exceeds(canonical.target.as_ref(), CANONICAL_THRESHOLD);
@@ -207,21 +211,22 @@ impl Panel {
         verdict
     }
 
-    /// Raw scores, expectations and gates of a row.
+    /// Raw scores, expectations and what the effect filter says of a row.
     fn look(&self, at: Timestamp, values: &[Option<f64>], work: &mut Work) {
         self.expect(at, values, work);
-        work.looks.resize_with(self.paces.len(), Default::default);
-        for (pace, look) in self.paces.iter().zip(&mut work.looks) {
-            pace.look(&work.residuals, &work.least, self.width, look);
+        work.looks.resize_with(self.timescales.len(), Default::default);
+        for (timescale, look) in self.timescales.iter().zip(&mut work.looks) {
+            timescale.look(&work.residuals, &work.least, self.width, look);
         }
-        work.gated.clear();
+        work.filtered.clear();
         work.states.clear();
         for (at, (value, watched)) in values.iter().zip(&self.watched).enumerate() {
             let expected = self.expected(work, at).map(|(expected, _)| expected);
-            let passes = value.zip(expected).is_some_and(|(value, e)| watched.metric.gate.passes(value, e));
-            work.gated.push(!passes);
+            let passes =
+                value.zip(expected).is_some_and(|(value, e)| watched.metric.effect_filter.passes(value, e));
+            work.filtered.push(!passes);
             // What is expected has nothing to do with a value that does not change, and follows a shift.
-            let state = value.and_then(|value| watched.states.of(value, &watched.metric.gate));
+            let state = value.and_then(|value| watched.states.of(value, &watched.metric.effect_filter));
             work.states.push(state.filter(|(state, _)| passes || *state != State::Lost));
         }
     }
@@ -234,11 +239,11 @@ impl Panel {
         work.least.clear();
         for (metric, (watched, value)) in self.watched.iter().zip(values).enumerate() {
             let expected = watched.baseline.at(at);
-            let gate = &watched.metric.gate;
+            let effect_filter = &watched.metric.effect_filter;
             let residual = |value: f64| {
                 let residual = expected.map_or(0.0, |expected| expected.residual(value));
-                let Some((low, high)) = self.paces[0].usual(metric) else { return residual };
-                match (gate.above, gate.below) {
+                let Some((low, high)) = self.timescales[0].usual(metric) else { return residual };
+                match (effect_filter.above, effect_filter.below) {
                     (true, false) => residual.max(low.min(high)),
                     (false, true) => residual.min(high.max(low)),
                     _ => residual,
@@ -246,7 +251,7 @@ impl Panel {
             };
             work.expected.push(expected);
             work.residuals.push(value.map(residual));
-            work.least.push(expected.map_or(0.0, |e| gate.least(e.value) / 3.0 / e.unit));
+            work.least.push(expected.map_or(0.0, |e| effect_filter.least(e.value) / 3.0 / e.unit));
         }
     }
 
@@ -257,24 +262,24 @@ impl Panel {
         Some((expected.value_of(of_residual.expected), of_residual.scale * expected.unit))
     }
 
-    /// From raw scores to what each detector is surprised by.
-    fn surprise(&self, work: &mut Work) {
-        for (pace, look) in self.paces.iter().zip(&mut work.looks) {
-            pace.surprise(&work.gated, look);
+    /// From raw scores to each detector's surprisal.
+    fn surprisal(&self, work: &mut Work) {
+        for (timescale, look) in self.timescales.iter().zip(&mut work.looks) {
+            timescale.surprisal(&work.filtered, look);
         }
         for detector in Detector::ALL {
-            let looks = work.looks.iter().zip(self.paces.iter().map(|pace| &pace.weights));
-            opinion::combine(detector, looks, self.watched.len(), &mut work.surprises[detector.index()]);
+            let looks = work.looks.iter().zip(self.timescales.iter().map(|timescale| &timescale.weights));
+            fusion::combine(detector, looks, self.watched.len(), &mut work.surprisals[detector.index()]);
         }
         work.deviations.clear();
         for metric in 0..self.watched.len() {
-            let looks = work.looks.iter().zip(self.paces.iter().map(|pace| &pace.normal));
-            work.deviations.push(opinion::deviations(looks, metric));
+            let looks = work.looks.iter().zip(self.timescales.iter().map(|timescale| &timescale.normal));
+            work.deviations.push(fusion::deviations(looks, metric));
         }
-        opinion::add_states(work);
+        fusion::add_states(work);
     }
 
-    /// From surprises to assessments, by `knobs`.
+    /// From surprisals to assessments, by `knobs`.
     fn vote(&self, work: &Work, kappa: f64, knobs: &Knobs) -> Verdict {
         let weights = self.enabled_weights(&knobs.weights);
         // Who cannot see a row, as the forest after a gap, has no say in it.
@@ -283,13 +288,13 @@ impl Panel {
         let metrics: Vec<_> = (0..self.watched.len())
             .map(|metric| {
                 let own = Detector::ALL
-                    .map(|d| opinion::share(target[d.index()], &work.surprises[d.index()].metrics, metric));
+                    .map(|d| fusion::share(target[d.index()], &work.surprisals[d.index()].metrics, metric));
                 let judged = own.iter().any(Option::is_some);
-                let own = if judged { opinion::fill(own, &target) } else { own };
+                let own = if judged { fusion::fill(own, &target) } else { own };
                 let assessment = vote::assess(own, &work.deviations[metric], &weights);
                 let band = self.band(work, metric);
                 let strength = vote::strength(&std::array::from_fn(|d| {
-                    work.surprises[d].metrics.get(metric).copied().flatten()
+                    work.surprisals[d].metrics.get(metric).copied().flatten()
                 }));
                 MetricVerdict { assessment, strength, band, ..MetricVerdict::default() }
             })
@@ -319,34 +324,34 @@ impl Panel {
 
     fn band(&self, work: &Work, metric: usize) -> Option<Band> {
         let (expected, scale) = self.expected(work, metric)?;
-        let gate = &self.watched[metric].metric.gate;
-        let reach = (self.settings.zscore_threshold * scale).max(gate.least(expected));
+        let effect_filter = &self.watched[metric].metric.effect_filter;
+        let reach = (self.settings.zscore_threshold * scale).max(effect_filter.least(expected));
         Some(Band { expected, lower: expected - reach, upper: expected + reach })
     }
 
     /// What was before a gap in time is no shape to compare with.
     pub fn gap(&mut self) {
-        self.paces.iter_mut().for_each(Pace::gap);
+        self.timescales.iter_mut().for_each(Timescale::gap);
         self.watched.iter_mut().for_each(|watched| watched.states.gap());
-        self.budget.pass_over();
+        self.alert_rate.pass_over();
         self.trial.gap();
     }
 
     /// Time went on for so long without anybody looking.
     pub fn skip(&mut self, gap: Duration) {
         self.gap();
-        self.watched.iter_mut().for_each(|watched| watched.guard.skip(gap));
+        self.watched.iter_mut().for_each(|watched| watched.learning_gate.skip(gap));
     }
 
     /// Gives up the means that seasons are found in; those found stay.
     pub fn shed_tiers(&mut self) {
-        self.memory.shed_tiers();
+        self.history.shed_tiers();
         self.due.seasons = u64::MAX;
     }
 
     /// Gives up the LSTM autoencoder's models.
     pub fn shed_lstm(&mut self) {
-        self.paces.iter_mut().for_each(|pace| pace.lstm = None);
+        self.timescales.iter_mut().for_each(|timescale| timescale.lstm = None);
     }
 
     /// Has the forest grown anew at once, as large as it may be now.
@@ -357,25 +362,26 @@ impl Panel {
     /// Wall time has stepped back: what was before is no shape to compare with, and no past either where it would lie ahead.
     pub fn step_back(&mut self, at: Timestamp) {
         self.gap();
-        self.memory.forget_after(at);
+        self.history.forget_after(at);
     }
 
-    /// The evidence that is at the budget level now.
+    /// The evidence that is at the alert-rate threshold now.
     pub fn kappa(&self) -> f64 {
-        self.budget.kappa()
+        self.alert_rate.kappa()
     }
 }
 
-/// One pace, or two where five minutes have several checks. A part that would look twice at the same then weighs for both.
-fn paces(settings: &Settings, width: usize) -> Vec<Pace> {
+/// One timescale, or two where five minutes have several checks. A component that would look twice at the same then weighs for both.
+fn timescales(settings: &Settings, width: usize) -> Vec<Timescale> {
     let smoothing = (SLOW.as_secs_f64() / settings.interval.as_secs_f64().max(1e-3)).round() as usize;
-    let quick = Part::ALL.map(|part| part.weights().0);
-    let slow = Part::ALL.map(|part| part.weights().1);
-    let pace = |smoothing, weights| Pace::new(cut(settings, smoothing), weights, width, &settings.priors);
+    let quick = Component::ALL.map(|component| component.weights().0);
+    let slow = Component::ALL.map(|component| component.weights().1);
+    let timescale =
+        |smoothing, weights| Timescale::new(cut(settings, smoothing), weights, width, &settings.priors);
     if smoothing > 1 {
-        vec![pace(1, quick), pace(smoothing, slow)]
+        vec![timescale(1, quick), timescale(smoothing, slow)]
     } else {
-        vec![pace(1, std::array::from_fn(|part| quick[part] + slow[part]))]
+        vec![timescale(1, std::array::from_fn(|component| quick[component] + slow[component]))]
     }
 }
 
@@ -406,7 +412,7 @@ impl Watched {
         Self {
             metric,
             baseline: Baseline::new(interval),
-            guard: Guard::default(),
+            learning_gate: LearningGate::default(),
             drift: None,
             back: 0,
             states: RareStates::new(interval),
@@ -416,14 +422,15 @@ impl Watched {
 
     fn is_outside(&self, value: f64, band: Option<Band>) -> bool {
         let is_out = |band: Band| {
-            !(band.lower..=band.upper).contains(&value) && self.metric.gate.passes(value, band.expected)
+            !(band.lower..=band.upper).contains(&value)
+                && self.metric.effect_filter.passes(value, band.expected)
         };
         band.is_some_and(is_out)
     }
 
     /// Smallest spread of a residual that matters, by the level there is now.
     fn least_spread(&self) -> f64 {
-        self.baseline.level().map_or(0.0, |(level, unit)| self.metric.gate.least(level) / 3.0 / unit)
+        self.baseline.level().map_or(0.0, |(level, unit)| self.metric.effect_filter.least(level) / 3.0 / unit)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The past of a target: residuals of late, which models are fitted on, and what its metrics were over steps of five minutes
+//! The training history of a target: residuals of late, which models are fitted on, and what its metrics were over steps of five minutes
 //! for two weeks and over hours for ten, which seasons are found in. What was flagged is in it; who fits a model says which
 //! times are left out.
 
@@ -19,8 +19,8 @@ const ROWS: (usize, usize) = (2048, 32_768);
 const FINE: (Duration, usize) = (Duration::from_mins(5), 14 * 288);
 const COARSE: (Duration, usize) = (Duration::from_hours(1), 70 * 24);
 
-/// The normal past of one target.
-pub struct Memory {
+/// The training history of one target.
+pub struct TrainingHistory {
     rows: Table,
     seen: u64,
     fine: Tier,
@@ -32,7 +32,7 @@ struct Tier {
     step: i64,
     /// The means of all metrics, then, where there are three parts, their lowest and their highest values.
     table: Table,
-    parts: usize,
+    components: usize,
     seen: u64,
     /// Of the step under way.
     start: Timestamp,
@@ -76,7 +76,7 @@ struct UnderWay {
     sums: Vec<Sum>,
 }
 
-impl Memory {
+impl TrainingHistory {
     /// An empty memory of `width` metrics; with room for `rows`, or for as many as a few megabytes hold.
     pub fn new(width: usize, rows: Option<usize>) -> Self {
         let by_bytes = ROW_BYTES / (8 * width.max(1));
@@ -182,11 +182,11 @@ fn table(rows: usize, columns: usize) -> Table {
 }
 
 impl Tier {
-    fn new((step, rows): (Duration, usize), width: usize, parts: usize) -> Self {
+    fn new((step, rows): (Duration, usize), width: usize, components: usize) -> Self {
         Self {
             step: step.as_millis() as i64,
-            table: table(rows, parts * width),
-            parts,
+            table: table(rows, components * width),
+            components,
             seen: 0,
             start: Timestamp::from_millis(i64::MIN),
             sums: vec![Sum::default(); width],
@@ -228,7 +228,7 @@ impl Tier {
             if let Some(values) = std::mem::take(sum).close().filter(|_| started) {
                 values
                     .iter()
-                    .take(self.parts)
+                    .take(self.components)
                     .enumerate()
                     .for_each(|(at, value)| self.table.set(at * width + metric, *value));
             }
@@ -251,9 +251,9 @@ impl Remembered {
     pub fn arranged(&self, metrics: &[Option<usize>]) -> Self {
         let width = self.tiers.width();
         let arranged = |tier: &Frozen| {
-            let parts = 0..tier.width() / width.max(1);
-            let columns: Vec<Option<usize>> = parts
-                .flat_map(|part| metrics.iter().map(move |metric| Some((*metric)? + part * width)))
+            let components = 0..tier.width() / width.max(1);
+            let columns: Vec<Option<usize>> = components
+                .flat_map(|component| metrics.iter().map(move |metric| Some((*metric)? + component * width)))
                 .collect();
             tier.arranged(&columns)
         };
@@ -311,12 +311,12 @@ fn history(tier: &Frozen, step: Duration, metric: usize, width: usize) -> Option
     let millis = step.as_millis() as i64;
     let mut steps = vec![None; ((last - first) / millis + 1) as usize];
     for (row, at) in times.iter().enumerate() {
-        let part = |part: usize| {
-            let column = part * width + metric;
+        let component = |component: usize| {
+            let column = component * width + metric;
             if column < tier.width() { tier.get(column, row) } else { None }
         };
         steps[((at - first) / millis) as usize] =
-            part(0).map(|mean| [mean, part(1).unwrap_or(mean), part(2).unwrap_or(mean)]);
+            component(0).map(|mean| [mean, component(1).unwrap_or(mean), component(2).unwrap_or(mean)]);
     }
     Some(History { origin: first, step, steps })
 }
@@ -331,29 +331,29 @@ mod tests {
 
     #[test]
     fn the_newest_rows_are_kept() {
-        let mut memory = Memory::new(1, Some(100));
-        (0..1000).for_each(|i| memory.learn_row(at(i), &[Some(i as f64)]));
-        let rows = memory.freeze();
+        let mut history = TrainingHistory::new(1, Some(100));
+        (0..1000).for_each(|i| history.learn_row(at(i), &[Some(i as f64)]));
+        let rows = history.freeze();
         assert_eq!((rows.len(), rows.get(0, 0), rows.get(0, 99)), (100, Some(900.0), Some(999.0)));
-        assert_eq!(memory.rows(), 1000);
+        assert_eq!(history.rows(), 1000);
     }
 
     #[test]
     fn a_memory_takes_a_few_megabytes_whatever_its_width() {
         for width in [1, 7, 38] {
-            let memory = Memory::new(width, None);
-            assert!(memory.bytes() <= 8 << 20, "{width}: {}", memory.bytes());
+            let history = TrainingHistory::new(width, None);
+            assert!(history.bytes() <= 8 << 20, "{width}: {}", history.bytes());
         }
     }
 
     #[test]
     fn the_tier_holds_means_of_what_was_there_and_nulls_where_nothing_was() {
-        let mut memory = Memory::new(2, None);
+        let mut history = TrainingHistory::new(2, None);
         for i in 0..90 {
             let value = (i % 30 < 15).then_some(i as f64);
-            memory.learn_values(at(i * 10), [value, None].into_iter());
+            history.learn_values(at(i * 10), [value, None].into_iter());
         }
-        let tier = memory.freeze_tiers().fine;
+        let tier = history.freeze_tiers().fine;
         assert_eq!(tier.times(), [0, 300_000]);
         assert_eq!(tier.get(0, 1), Some(37.0));
         assert_eq!(tier.get(1, 1), None);
@@ -367,12 +367,12 @@ mod tests {
 
     #[test]
     fn a_day_is_found_in_the_tier() {
-        let mut memory = Memory::new(1, None);
+        let mut history = TrainingHistory::new(1, None);
         for minute in 0..3 * 1440 {
             let seconds = minute * 60;
-            memory.learn_values(at(seconds), [Some(50.0 + 20.0 * wave(seconds, DAY))].into_iter());
+            history.learn_values(at(seconds), [Some(50.0 + 20.0 * wave(seconds, DAY))].into_iter());
         }
-        let season = memory.freeze_tiers().season(0, &Period::Auto).unwrap();
+        let season = history.freeze_tiers().season(0, &Period::Auto).unwrap();
         let minutes = season.period().as_secs() / 60;
         assert!((1425..=1455).contains(&minutes), "{minutes}");
     }
@@ -380,12 +380,12 @@ mod tests {
     #[test]
     fn a_week_is_found_beside_the_day() {
         let value = |seconds: i64| 50.0 + 20.0 * wave(seconds, DAY) + 15.0 * wave(seconds, 7 * DAY);
-        let mut memory = Memory::new(1, None);
+        let mut history = TrainingHistory::new(1, None);
         for step in 0..21 * 288 {
-            memory.learn_values(at(step * 300), [Some(value(step * 300))].into_iter());
+            history.learn_values(at(step * 300), [Some(value(step * 300))].into_iter());
         }
         let periods = Period::OneOf([24, 168].map(Duration::from_hours).to_vec());
-        let season = memory.freeze_tiers().season(0, &periods).unwrap();
+        let season = history.freeze_tiers().season(0, &periods).unwrap();
         for hour in 0..168 {
             let seconds = hour * 3600;
             let off = season.at(at(seconds)).center - (value(seconds) - 50.0);

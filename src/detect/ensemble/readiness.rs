@@ -1,10 +1,10 @@
 //! Who votes, what those who do not are waiting for, and how old what they know is.
 
-use super::super::part::Part;
+use super::super::component::Component;
 use super::super::verdict::Detector;
 use super::super::zscore;
 use super::fitting::{FOREST_ROWS, lstm_rows};
-use super::{Panel, Settings};
+use super::{Ensemble, Settings};
 use crate::series::Timestamp;
 
 /// Values before which no baseline is judged by.
@@ -23,22 +23,24 @@ pub fn votes_at(detector: Detector, settings: &Settings) -> Option<u64> {
     (settings.weights[detector.index()] > 0.0).then_some(rows)
 }
 
-impl Panel {
+impl Ensemble {
     pub(super) fn is_on(&self, detector: Detector) -> bool {
         self.settings.weights[detector.index()] > 0.0
     }
 
     /// Whether a detector votes.
     pub fn is_ready(&self, detector: Detector) -> bool {
-        let pace = &self.paces[0];
-        let is_calibrated = |part: Part| pace.normal[part.index()].is_ready();
+        let timescale = &self.timescales[0];
+        let is_calibrated = |component: Component| timescale.normal[component.index()].is_ready();
         self.is_on(detector)
             && match detector {
-                Detector::IsolationForest => pace.normal[Part::Isolation.index()].scores() >= FEWEST_SCORES,
-                Detector::LstmAutoencoder => is_calibrated(Part::Lstm) && pace.has_course(),
+                Detector::IsolationForest => {
+                    timescale.normal[Component::Isolation.index()].scores() >= FEWEST_SCORES
+                }
+                Detector::LstmAutoencoder => is_calibrated(Component::Lstm) && timescale.has_course(),
                 // Calibrated by a training they still have to know where the metrics are now.
-                Detector::Zscore => is_calibrated(Part::Z) && pace.values() >= FEWEST_VALUES,
-                Detector::SeasonalEsd => is_calibrated(Part::Esd) && pace.values() >= FEWEST_VALUES,
+                Detector::Zscore => is_calibrated(Component::Z) && timescale.values() >= FEWEST_VALUES,
+                Detector::SeasonalEsd => is_calibrated(Component::Esd) && timescale.values() >= FEWEST_VALUES,
             }
     }
 
@@ -47,16 +49,16 @@ impl Panel {
         if self.is_ready(detector) {
             return None;
         }
-        let rows = self.memory.rows();
+        let rows = self.history.rows();
         Some(match detector {
-            Detector::IsolationForest if self.paces[0].isolation.is_some() => {
-                let scores = self.paces[0].normal[Part::Isolation.index()].scores();
+            Detector::IsolationForest if self.timescales[0].isolation.is_some() => {
+                let scores = self.timescales[0].normal[Component::Isolation.index()].scores();
                 format!("{scores} of {FEWEST_SCORES} scores")
             }
             Detector::IsolationForest => first_fit(rows, FOREST_ROWS),
             Detector::LstmAutoencoder => first_fit(rows, lstm_rows(&self.settings)),
             Detector::Zscore | Detector::SeasonalEsd => {
-                format!("{} of {FEWEST_VALUES} values", self.paces[0].values())
+                format!("{} of {FEWEST_VALUES} values", self.timescales[0].values())
             }
         })
     }

@@ -1,4 +1,4 @@
-//! A target at one pace: the residuals as they come, or their trailing mean, and what each part makes of them.
+//! A target at one timescale: the residuals as they come, or their trailing mean, and what each component makes of them.
 //!
 //! Short faults show in the residuals themselves, faint and lasting ones in the mean of five minutes.
 
@@ -9,20 +9,20 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Scorer;
+use super::component::Component;
 use super::isolation::{self, Isolation, windows};
 use super::lstm::{self, Autoencoder, Course};
-use super::model_set::PaceSet;
-use super::part::Part;
-use super::past::Trailing;
+use super::model_set::TimescaleSet;
 use super::priors::Priors;
 use super::seasonal_esd::SeasonalEsd;
 use super::shape::{self, Recent, Shape};
-use super::surprise::{Normal, Raw, Surprise};
+use super::surprisal::{Normal, Raw, Surprisal};
+use super::training_set::Trailing;
 use super::trend::Trend;
 use super::zscore::{Expectation, Rolling};
 use crate::series::Timestamp;
 
-/// Spans of the z-score's further parts, as multiples of its window.
+/// Spans of the z-score's further components, as multiples of its window.
 const SHORT: f64 = 0.2;
 const LONG: f64 = 10.0;
 const STEP: f64 = 3.6;
@@ -44,7 +44,7 @@ const EXCLUDED: f64 = 2.0;
 /// Checks before an incident opens that are its edge: it grows from check to check where signals are means of some time.
 pub(super) const EDGE: usize = 4;
 
-/// What a pace needs to know.
+/// What a timescale needs to know.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Cut {
     /// Values the trailing mean is of; 1 for the values as they come.
@@ -61,33 +61,33 @@ pub(super) struct Cut {
     pub(super) interval: Duration,
 }
 
-/// Values before the newest that a part's score is of.
-pub(super) fn look_back(cut: &Cut, part: Part) -> usize {
-    let values = match part {
-        Part::Isolation => shape::BACK,
-        Part::Windows => windows::MOST_ROWS,
-        Part::Lstm => cut.steps,
-        Part::ZStep => STEP_BACK,
-        Part::ZShort | Part::Z | Part::ZLong | Part::Esd => 0,
+/// Values before the newest that a component's score is of.
+pub(super) fn look_back(cut: &Cut, component: Component) -> usize {
+    let values = match component {
+        Component::Isolation => shape::BACK,
+        Component::Windows => windows::MOST_ROWS,
+        Component::Lstm => cut.steps,
+        Component::ZStep => STEP_BACK,
+        Component::ZShort | Component::Z | Component::ZLong | Component::Esd => 0,
     };
     values + cut.smoothing - 1
 }
 
-/// A target at one pace. Its models are kept apart, because they seldom change.
+/// A target at one timescale. Its models are kept apart, because they seldom change.
 #[derive(Clone, Serialize, Deserialize)]
-pub(super) struct Pace {
+pub(super) struct Timescale {
     pub(super) cut: Cut,
-    pub(super) weights: [f64; Part::COUNT],
+    pub(super) weights: [f64; Component::COUNT],
     tracks: Vec<Track>,
     course: VecDeque<Vec<Option<f64>>>,
     #[serde(skip)]
     pub(super) isolation: Option<Arc<Isolation>>,
     #[serde(skip)]
     pub(super) lstm: Option<Arc<Autoencoder>>,
-    pub(super) normal: [Normal; Part::COUNT],
+    pub(super) normal: [Normal; Component::COUNT],
 }
 
-/// What is known about one metric at this pace.
+/// What is known about one metric at this timescale.
 #[derive(Clone, Serialize, Deserialize)]
 struct Track {
     mean: Trailing,
@@ -106,7 +106,7 @@ struct Track {
     spikes: Vec<f64>,
 }
 
-/// What a row looks like at one pace; buffers are reused.
+/// What a row looks like at one timescale; buffers are reused.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Look {
     values: Vec<Option<f64>>,
@@ -115,14 +115,14 @@ pub(super) struct Look {
     pub(super) expectations: Vec<[Option<Expectation>; 2]>,
     /// Distance from expected in residual scales, in the same order.
     pub(super) deviations: Vec<[Option<f64>; 2]>,
-    pub(super) raw: [Raw; Part::COUNT],
-    pub(super) surprises: [Surprise; Part::COUNT],
+    pub(super) raw: [Raw; Component::COUNT],
+    pub(super) surprisals: [Surprisal; Component::COUNT],
     trees: isolation::Buffers,
     network: lstm::Buffers,
 }
 
-impl Pace {
-    pub(super) fn new(cut: Cut, weights: [f64; Part::COUNT], width: usize, priors: &Priors) -> Self {
+impl Timescale {
+    pub(super) fn new(cut: Cut, weights: [f64; Component::COUNT], width: usize, priors: &Priors) -> Self {
         let priors = priors.at(cut.smoothing > 1);
         Self {
             cut,
@@ -131,7 +131,7 @@ impl Pace {
             course: VecDeque::with_capacity(cut.steps),
             isolation: None,
             lstm: None,
-            normal: std::array::from_fn(|part| Normal::new(width, cut.interval, &priors[part])),
+            normal: std::array::from_fn(|component| Normal::new(width, cut.interval, &priors[component])),
         }
     }
 
@@ -155,9 +155,9 @@ impl Pace {
         for (was, is) in stays {
             std::mem::swap(&mut self.tracks[*is], &mut before.tracks[*was]);
         }
-        for part in Part::ALL {
-            if !part.is_fitted() {
-                let at = part.index();
+        for component in Component::ALL {
+            if !component.is_fitted() {
+                let at = component.index();
                 self.normal[at].inherit(&mut before.normal[at], stays);
             }
         }
@@ -198,28 +198,28 @@ impl Pace {
             };
             let levels = track.levels();
             look.deviations.push(deviations(&levels, value));
-            for (part, distance) in track.distances(&levels, value, least[metric]) {
-                look.raw[part.index()].metrics[metric] = distance;
+            for (component, distance) in track.distances(&levels, value, least[metric]) {
+                look.raw[component.index()].metrics[metric] = distance;
             }
         }
         if let Some(isolation) = &self.isolation {
-            let raw = &mut look.raw[Part::Isolation.index()];
+            let raw = &mut look.raw[Component::Isolation.index()];
             isolation.score(&look.shapes[..width], &mut look.trees, raw);
             raw.metrics.resize(values.len(), None);
         }
         let course = Course { before: &self.course, last: &look.values };
         if let Some(windows) = self.isolation.as_ref().and_then(|isolation| isolation.windows.as_ref()) {
-            windows.score(&course, &mut look.trees, &mut look.raw[Part::Windows.index()]);
+            windows.score(&course, &mut look.trees, &mut look.raw[Component::Windows.index()]);
         }
         if let Some(lstm) = &self.lstm {
-            lstm.score(course, &mut look.network, &mut look.raw[Part::Lstm.index()]);
+            lstm.score(course, &mut look.network, &mut look.raw[Component::Lstm.index()]);
         }
     }
 
-    /// What the raw scores surprise by.
-    pub(super) fn surprise(&self, gated: &[bool], look: &mut Look) {
-        for ((normal, raw), surprise) in self.normal.iter().zip(&look.raw).zip(&mut look.surprises) {
-            normal.surprise(raw, gated, surprise);
+    /// The surprisals of the raw scores.
+    pub(super) fn surprisal(&self, filtered: &[bool], look: &mut Look) {
+        for ((normal, raw), surprisal) in self.normal.iter().zip(&look.raw).zip(&mut look.surprisals) {
+            normal.surprisal(raw, filtered, surprisal);
         }
     }
 
@@ -298,8 +298,8 @@ impl Pace {
     }
 
     /// What was learned, to be kept.
-    pub(super) fn set(&self, width: usize) -> PaceSet {
-        PaceSet {
+    pub(super) fn set(&self, width: usize) -> TimescaleSet {
+        TimescaleSet {
             smoothing: self.cut.smoothing,
             isolation: self.isolation.clone(),
             lstm: self.lstm.clone(),
@@ -309,7 +309,7 @@ impl Pace {
     }
 
     /// Takes up what was learned elsewhere; series that came later keep what they know.
-    pub(super) fn adopt(&mut self, set: &PaceSet, priors: &Priors) {
+    pub(super) fn adopt(&mut self, set: &TimescaleSet, priors: &Priors) {
         self.isolation.clone_from(&set.isolation);
         self.lstm.clone_from(&set.lstm);
         let priors = priors.at(self.cut.smoothing > 1);
@@ -327,9 +327,9 @@ impl Pace {
         self.normal.iter_mut().zip(priors).for_each(|(normal, prior)| normal.lean_on(prior));
     }
 
-    /// Values before the newest that any part's score is of.
+    /// Values before the newest that any component's score is of.
     pub(super) fn longest_look_back(&self) -> usize {
-        Part::ALL.into_iter().map(|part| look_back(&self.cut, part)).max().unwrap_or(0)
+        Component::ALL.into_iter().map(|component| look_back(&self.cut, component)).max().unwrap_or(0)
     }
 
     /// Whether the autoencoder's window is full.
@@ -343,18 +343,18 @@ impl Pace {
         Some((expected - EXCLUDED * scale, expected + EXCLUDED * scale))
     }
 
-    /// Values or rows that a part compares a metric with, or looks at: at most so many, fewer while they gather.
-    pub(super) fn window_of(&self, part: Part, metric: usize) -> usize {
+    /// Values or rows that a component compares a metric with, or looks at: at most so many, fewer while they gather.
+    pub(super) fn window_of(&self, component: Component, metric: usize) -> usize {
         let track = &self.tracks[metric];
-        match part {
-            Part::Isolation => 1,
-            Part::Windows => self.course.len().min(windows::MOST_ROWS) + 1,
-            Part::Lstm => self.cut.steps,
-            Part::ZShort => track.z.len().min((self.cut.window as f64 * SHORT) as usize),
-            Part::Z => track.z.len(),
-            Part::ZLong => (self.cut.window as f64 * LONG) as usize,
-            Part::ZStep => (self.cut.window as f64 * STEP) as usize,
-            Part::Esd => track.esd.len(),
+        match component {
+            Component::Isolation => 1,
+            Component::Windows => self.course.len().min(windows::MOST_ROWS) + 1,
+            Component::Lstm => self.cut.steps,
+            Component::ZShort => track.z.len().min((self.cut.window as f64 * SHORT) as usize),
+            Component::Z => track.z.len(),
+            Component::ZLong => (self.cut.window as f64 * LONG) as usize,
+            Component::ZStep => (self.cut.window as f64 * STEP) as usize,
+            Component::Esd => track.esd.len(),
         }
     }
 
@@ -371,7 +371,7 @@ fn alone(interval: Duration) -> usize {
 }
 
 /// What each level expects.
-type Levels = [(Part, Option<Expectation>); 4];
+type Levels = [(Component, Option<Expectation>); 4];
 
 /// The furthest `value` is from where the z-score and seasonal ESD expect it, in residual scales as they are.
 fn deviations(levels: &Levels, value: f64) -> [Option<f64>; 2] {
@@ -446,21 +446,21 @@ impl Track {
     fn levels(&self) -> Levels {
         let (floor, [z, esd]) = (self.floor(0.0), self.expectations());
         [
-            (Part::ZShort, self.short.expectation(floor)),
-            (Part::Z, z),
-            (Part::ZLong, self.long.expectation(floor)),
-            (Part::Esd, esd),
+            (Component::ZShort, self.short.expectation(floor)),
+            (Component::Z, z),
+            (Component::ZLong, self.long.expectation(floor)),
+            (Component::Esd, esd),
         ]
     }
 
-    /// How far `value` is from what each part expects, in its scales.
-    fn distances(&self, levels: &Levels, value: f64, least: f64) -> [(Part, Option<f64>); 5] {
+    /// How far `value` is from what each component expects, in its scales.
+    fn distances(&self, levels: &Levels, value: f64, least: f64) -> [(Component, Option<f64>); 5] {
         let floor = self.floor(least);
         let [short, z, long, esd] =
-            levels.map(|(part, e)| (part, e.map(|e| e.floored(floor).distance(value))));
+            levels.map(|(component, e)| (component, e.map(|e| e.floored(floor).distance(value))));
         let step = self.recent.back(STEP_BACK).map(|before| (value - before) / STEP_BACK as f64);
         let expected = self.step.expectation(self.step_floor(least));
-        [short, z, long, (Part::ZStep, step.and_then(|step| Some(expected?.distance(step)))), esd]
+        [short, z, long, (Component::ZStep, step.and_then(|step| Some(expected?.distance(step)))), esd]
     }
 
     fn learn(&mut self, value: f64, least: f64, keeps_edge: bool) {

@@ -1,6 +1,6 @@
-//! What the detectors are made of: each looks by one or more parts, at one or two paces.
+//! What the detectors are made of: each looks by one or more components, at one or two timescales.
 //!
-//! A detector's surprise is the weighted mean of its parts'. Each part is calibrated by itself.
+//! A detector's surprisal is the weighted mean of its components'. Each component is calibrated by itself.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use super::verdict::Detector;
 /// One way of looking at a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Part {
+pub(super) enum Component {
     /// Isolation forest and hyperspheres.
     Isolation,
     /// Distance of the recent course from typical ones.
@@ -28,7 +28,7 @@ pub(super) enum Part {
     Esd,
 }
 
-impl Part {
+impl Component {
     /// All of them.
     pub(super) const ALL: [Self; 8] = [
         Self::Isolation,
@@ -40,15 +40,15 @@ impl Part {
         Self::ZStep,
         Self::Esd,
     ];
-    /// Number of parts.
+    /// Number of components.
     pub(super) const COUNT: usize = Self::ALL.len();
 
-    /// Position in [`Part::ALL`].
+    /// Position in [`Component::ALL`].
     pub(super) const fn index(self) -> usize {
         self as usize
     }
 
-    /// Whose part it is.
+    /// Whose component it is.
     pub(super) const fn detector(self) -> Detector {
         match self {
             Self::Isolation | Self::Windows => Detector::IsolationForest,
@@ -97,8 +97,8 @@ mod tests {
     #[test]
     fn the_parts_of_every_detector_weigh_something() {
         for detector in Detector::ALL {
-            let parts = Part::ALL.into_iter().filter(|part| part.detector() == detector);
-            let weight: f64 = parts.map(|part| part.weights().0 + part.weights().1).sum();
+            let components = Component::ALL.into_iter().filter(|component| component.detector() == detector);
+            let weight: f64 = components.map(|component| component.weights().0 + component.weights().1).sum();
             assert!((0.9..=1.1).contains(&weight), "{detector:?}: {weight}");
         }
     }

@@ -1,6 +1,6 @@
-//! The surprises of one detector: for each metric, and for the target as a whole.
+//! The surprisals of one detector: for each metric, and for the target as a whole.
 //!
-//! A metric's raw score is calibrated by its own normal scores. The target's surprise is the mean of its three most
+//! A metric's raw score is calibrated by its own normal scores. The target's surprisal is the mean of its three most
 //! surprised metrics, calibrated again: that second fit is what pays for looking at many metrics at once and for
 //! their dependence. Where metrics are few, or that fit has seen little, the most surprised metric alone, corrected for
 //! their number (Bonferroni), stands beside it, so that a fault of one is not diluted by the calm of the others.
@@ -10,9 +10,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::calibrate::Calibration;
-use super::priors::PartPrior;
+use super::priors::ComponentPrior;
 
-/// Metrics that make the target's surprise.
+/// Metrics that make the target's surprisal.
 const TOP: usize = 3;
 /// Normal rows from which on the second fit stands by itself, where there are more metrics than so many. Of a few each
 /// stands for something else, and a fault shows in one; of many several say the same.
@@ -49,8 +49,8 @@ impl Raw {
 
 /// Surprises of one detector for one row.
 #[derive(Clone, Debug, Default)]
-pub struct Surprise {
-    /// One a metric; 0 for one that the gate holds back.
+pub struct Surprisal {
+    /// One a metric; 0 for one that the effect filter holds back.
     pub metrics: Vec<Option<f64>>,
     /// Of the target.
     pub target: Option<f64>,
@@ -70,7 +70,7 @@ pub struct Normal {
 
 impl Normal {
     /// Of `width` metrics, scored each `interval`, of which no more is known than `prior`.
-    pub fn new(width: usize, interval: Duration, prior: &PartPrior) -> Self {
+    pub fn new(width: usize, interval: Duration, prior: &ComponentPrior) -> Self {
         Self {
             interval,
             metrics: vec![Calibration::new(interval, prior.metric.clone()); width],
@@ -81,14 +81,14 @@ impl Normal {
     }
 
     /// Leans on `prior` from here on.
-    pub fn lean_on(&mut self, prior: &PartPrior) {
+    pub fn lean_on(&mut self, prior: &ComponentPrior) {
         self.metrics.iter_mut().for_each(|metric| metric.lean_on(prior.metric.clone()));
         self.together.lean_on(prior.together.clone());
         self.vector.lean_on(prior.vector.clone());
     }
 
     /// Takes over what `learned` knows; of metrics that it does not know, nothing changes.
-    pub fn adopt(&mut self, learned: &Self, prior: &PartPrior) {
+    pub fn adopt(&mut self, learned: &Self, prior: &ComponentPrior) {
         for (own, learned) in self.metrics.iter_mut().zip(&learned.metrics) {
             own.clone_from(learned);
         }
@@ -105,29 +105,29 @@ impl Normal {
     }
 
     /// Takes up a further metric, at the end.
-    pub fn add(&mut self, prior: &PartPrior) {
+    pub fn add(&mut self, prior: &ComponentPrior) {
         self.metrics.push(Calibration::new(self.interval, prior.metric.clone()));
     }
 
     /// Forgets what was known about a metric.
-    pub fn forget(&mut self, metric: usize, prior: &PartPrior) {
+    pub fn forget(&mut self, metric: usize, prior: &ComponentPrior) {
         self.metrics[metric] = Calibration::new(self.interval, prior.metric.clone());
     }
 
-    /// How surprising `raw` is; metrics that `gated` holds back surprise by 0.
-    pub fn surprise(&self, raw: &Raw, gated: &[bool], surprise: &mut Surprise) {
+    /// How surprising `raw` is; the surprisal of metrics that are `filtered` is 0.
+    pub fn surprisal(&self, raw: &Raw, filtered: &[bool], surprisal: &mut Surprisal) {
         let open: f64 =
-            raw.shares.iter().zip(gated).filter(|(_, gated)| !**gated).map(|(share, _)| share).sum();
+            raw.shares.iter().zip(filtered).filter(|(_, filtered)| !**filtered).map(|(share, _)| share).sum();
         let metric = |(at, score): (usize, &Option<f64>)| {
-            let told = self.metrics[at].surprise((*score)?)?;
-            Some(if gated[at] { 0.0 } else { told })
+            let told = self.metrics[at].surprisal((*score)?)?;
+            Some(if filtered[at] { 0.0 } else { told })
         };
-        surprise.metrics.clear();
-        surprise.metrics.extend(raw.metrics.iter().enumerate().map(metric));
-        let vector = raw.vector.and_then(|v| self.vector.surprise(v)).map(|v| v * open);
-        surprise.target = both(self.together(&surprise.metrics), vector);
+        surprisal.metrics.clear();
+        surprisal.metrics.extend(raw.metrics.iter().enumerate().map(metric));
+        let vector = raw.vector.and_then(|v| self.vector.surprisal(v)).map(|v| v * open);
+        surprisal.target = both(self.together(&surprisal.metrics), vector);
         if let Some(vector) = vector {
-            attribute(vector, &raw.shares, gated, &mut surprise.metrics);
+            attribute(vector, &raw.shares, filtered, &mut surprisal.metrics);
         }
     }
 
@@ -140,7 +140,7 @@ impl Normal {
         // one metric from being diluted by the calm of the rest.
         let largest = metrics.iter().flatten().fold(0.0_f64, |a, b| a.max(*b));
         let alone = (largest - (width as f64).log10()).max(0.0);
-        let Some(together) = self.together.surprise(mean) else { return Some(alone) };
+        let Some(together) = self.together.surprisal(mean) else { return Some(alone) };
         if width > NARROW && self.together.len() >= ENOUGH {
             return Some(together);
         }
@@ -180,7 +180,7 @@ impl Normal {
     }
 
     fn absorb_target(&mut self, raw: &Raw, take: impl Fn(&mut Calibration, f64)) {
-        let tell = |(score, calibration): (&Option<f64>, &Calibration)| calibration.surprise((*score)?);
+        let tell = |(score, calibration): (&Option<f64>, &Calibration)| calibration.surprisal((*score)?);
         self.told.clear();
         self.told.extend(raw.metrics.iter().zip(&self.metrics).map(tell));
         if let Some((mean, _)) = top_mean(&self.told) {
@@ -203,7 +203,7 @@ impl Normal {
 
     /// Whether any metric can be told to be surprising.
     pub fn is_ready(&self) -> bool {
-        self.metrics.iter().any(|calibration| calibration.surprise(0.0).is_some())
+        self.metrics.iter().any(|calibration| calibration.surprisal(0.0).is_some())
     }
 }
 
@@ -219,9 +219,9 @@ fn both(together: Option<f64>, vector: Option<f64>) -> Option<f64> {
 fn top_mean(metrics: &[Option<f64>]) -> Option<(f64, usize)> {
     let mut top = [-1.0_f64; TOP];
     let mut width = 0;
-    for surprise in metrics.iter().flatten() {
+    for surprisal in metrics.iter().flatten() {
         width += 1;
-        let mut carried = *surprise;
+        let mut carried = *surprisal;
         for place in &mut top {
             if carried > *place {
                 std::mem::swap(&mut carried, place);
@@ -232,12 +232,12 @@ fn top_mean(metrics: &[Option<f64>]) -> Option<(f64, usize)> {
     (used > 0).then(|| (top[..used].iter().sum::<f64>() / used as f64, width))
 }
 
-/// Half of a metric's surprise is its own, half its part of the vector's; of one that has no say of its own, the latter.
-fn attribute(vector: f64, shares: &[f64], gated: &[bool], metrics: &mut [Option<f64>]) {
-    for ((surprise, share), gated) in metrics.iter_mut().zip(shares).zip(gated) {
-        if !gated && *share > 0.0 {
-            let part = vector * share;
-            *surprise = Some(surprise.map_or(part, |own| f64::midpoint(own, part)));
+/// Half of a metric's surprisal is its own, half its part of the vector's; of one that has no say of its own, the latter.
+fn attribute(vector: f64, shares: &[f64], filtered: &[bool], metrics: &mut [Option<f64>]) {
+    for ((surprisal, share), filtered) in metrics.iter_mut().zip(shares).zip(filtered) {
+        if !filtered && *share > 0.0 {
+            let component = vector * share;
+            *surprisal = Some(surprisal.map_or(component, |own| f64::midpoint(own, component)));
         }
     }
 }
@@ -253,7 +253,7 @@ mod tests {
 
     fn normal(width: usize, rows: usize) -> Normal {
         let mut random = rand_pcg::Pcg64Mcg::new(3);
-        let mut normal = Normal::new(width, Duration::from_secs(10), &PartPrior::default());
+        let mut normal = Normal::new(width, Duration::from_secs(10), &ComponentPrior::default());
         for _ in 0..rows {
             let scores: Vec<f64> =
                 (0..width).map(|_| f64::from(random.next_u32()) / f64::from(u32::MAX)).collect();
@@ -262,26 +262,26 @@ mod tests {
         normal
     }
 
-    fn surprise(normal: &Normal, raw: &Raw, gated: &[bool]) -> Surprise {
-        let mut surprise = Surprise::default();
-        normal.surprise(raw, gated, &mut surprise);
-        surprise
+    fn surprisal(normal: &Normal, raw: &Raw, filtered: &[bool]) -> Surprisal {
+        let mut surprisal = Surprisal::default();
+        normal.surprisal(raw, filtered, &mut surprisal);
+        surprisal
     }
 
     #[test]
     fn one_wild_metric_among_many_is_still_a_surprise_for_the_target() {
         let normal = normal(10, 1000);
         let mut scores = [0.5; 10];
-        let usual = surprise(&normal, &raw(&scores), &[false; 10]).target.unwrap();
+        let usual = surprisal(&normal, &raw(&scores), &[false; 10]).target.unwrap();
         scores[4] = 50.0;
-        let wild = surprise(&normal, &raw(&scores), &[false; 10]).target.unwrap();
+        let wild = surprisal(&normal, &raw(&scores), &[false; 10]).target.unwrap();
         assert!(usual < 0.7 && wild > 4.0, "{usual} {wild}");
     }
 
     #[test]
-    fn a_gated_metric_surprises_nobody() {
+    fn a_filtered_metric_surprises_nobody() {
         let normal = normal(3, 200);
-        let told = surprise(&normal, &raw(&[50.0, 0.5, 0.5]), &[true, false, false]);
+        let told = surprisal(&normal, &raw(&[50.0, 0.5, 0.5]), &[true, false, false]);
         assert_eq!(told.metrics[0], Some(0.0));
         assert!(told.target.unwrap() < 1.0);
     }
@@ -290,21 +290,21 @@ mod tests {
     fn before_the_second_fit_the_target_is_never_surer_than_its_surest_metric() {
         let mut normal = normal(4, 16);
         normal.together = Calibration::new(Duration::from_secs(10), None);
-        let told = surprise(&normal, &raw(&[9.0, 0.1, 0.1, 0.1]), &[false; 4]);
+        let told = surprisal(&normal, &raw(&[9.0, 0.1, 0.1, 0.1]), &[false; 4]);
         assert!(told.target < told.metrics[0]);
         assert!(told.target > Some(1.0));
     }
 
     #[test]
-    fn with_a_single_metric_its_surprise_is_the_targets() {
-        let told = surprise(&normal(1, 100), &raw(&[3.0]), &[false]);
+    fn with_a_single_metric_its_surprisal_is_the_targets() {
+        let told = surprisal(&normal(1, 100), &raw(&[3.0]), &[false]);
         assert_eq!(told.metrics[0], told.target);
     }
 
     #[test]
     fn nothing_is_told_before_anything_is_known() {
-        let told = surprise(
-            &Normal::new(2, Duration::from_secs(10), &PartPrior::default()),
+        let told = surprisal(
+            &Normal::new(2, Duration::from_secs(10), &ComponentPrior::default()),
             &raw(&[1.0, 1.0]),
             &[false; 2],
         );
@@ -316,7 +316,7 @@ mod tests {
         let mut normal = normal(2, 100);
         let before = normal.clone();
         (0..50).for_each(|_| normal.absorb(&raw(&[99.0, 0.5]), &[0, 1], 0));
-        assert_eq!(normal.metrics[0].surprise(3.0), before.metrics[0].surprise(3.0));
+        assert_eq!(normal.metrics[0].surprisal(3.0), before.metrics[0].surprisal(3.0));
         assert_eq!(normal.together.len(), before.together.len());
         assert_eq!(normal.metrics[1].len(), before.metrics[1].len() + 50);
     }

@@ -15,7 +15,7 @@ const SOONEST: Duration = Duration::from_mins(10);
 
 /// Whether one metric may be learned from.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Guard {
+pub struct LearningGate {
     left: u32,
     held_since: Option<Timestamp>,
     flagged_at: Option<Timestamp>,
@@ -36,7 +36,7 @@ pub enum Learning {
     },
 }
 
-impl Guard {
+impl LearningGate {
     /// Decides on the value of the check at `at`. A level held for `adapt_after` is the new normal; what is no level, but on
     /// its way somewhere, is not.
     pub fn decide(
@@ -104,17 +104,19 @@ mod tests {
 
     /// Feeds one check every 10 s, flagged from `from` on, and says when it adapts.
     fn adapts_at(from: u64, until: u64) -> Option<u64> {
-        let mut guard = Guard::default();
-        (0..until)
-            .step_by(10)
-            .find(|s| matches!(guard.decide(at(*s), *s >= from, true, SIX_HOURS), Learning::Adapt { .. }))
+        let mut learning_gate = LearningGate::default();
+        (0..until).step_by(10).find(|s| {
+            matches!(learning_gate.decide(at(*s), *s >= from, true, SIX_HOURS), Learning::Adapt { .. })
+        })
     }
 
     #[test]
     fn what_is_flagged_and_its_edge_are_withheld() {
-        let mut guard = Guard::default();
+        let mut learning_gate = LearningGate::default();
         let learned: Vec<bool> = (0..20)
-            .map(|i| guard.decide(at(i * 10), (5..8).contains(&i), true, SIX_HOURS) == Learning::Learn)
+            .map(|i| {
+                learning_gate.decide(at(i * 10), (5..8).contains(&i), true, SIX_HOURS) == Learning::Learn
+            })
             .collect();
         let withheld: Vec<usize> = (0..20).filter(|i| !learned[*i]).collect();
         assert_eq!(withheld, (5..12).collect::<Vec<_>>());
@@ -129,32 +131,32 @@ mod tests {
 
     #[test]
     fn what_is_on_its_way_somewhere_is_no_level() {
-        let mut guard = Guard::default();
-        guard.decide(at(0), false, true, SIX_HOURS);
+        let mut learning_gate = LearningGate::default();
+        learning_gate.decide(at(0), false, true, SIX_HOURS);
         for s in (10..100_000).step_by(10) {
-            assert_eq!(guard.decide(at(s), true, false, SIX_HOURS), Learning::Withhold);
+            assert_eq!(learning_gate.decide(at(s), true, false, SIX_HOURS), Learning::Withhold);
         }
-        assert!(matches!(guard.decide(at(100_000), true, true, SIX_HOURS), Learning::Adapt { .. }));
+        assert!(matches!(learning_gate.decide(at(100_000), true, true, SIX_HOURS), Learning::Adapt { .. }));
     }
 
     #[test]
     fn a_level_that_is_unflagged_for_a_while_is_still_held() {
-        let mut guard = Guard::default();
-        guard.decide(at(0), false, true, SIX_HOURS);
+        let mut learning_gate = LearningGate::default();
+        learning_gate.decide(at(0), false, true, SIX_HOURS);
         let flagged = |s: u64| (3600..5000).contains(&s) || s > 5200;
-        let adapted = (10..20_000)
-            .step_by(10)
-            .find(|s| matches!(guard.decide(at(*s), flagged(*s), true, SIX_HOURS), Learning::Adapt { .. }));
+        let adapted = (10..20_000).step_by(10).find(|s| {
+            matches!(learning_gate.decide(at(*s), flagged(*s), true, SIX_HOURS), Learning::Adapt { .. })
+        });
         assert_eq!(adapted, Some(7200));
     }
 
     #[test]
     fn nobody_looking_holds_no_level() {
-        let mut guard = Guard::default();
-        guard.decide(at(0), false, true, SIX_HOURS);
-        guard.decide(at(10), true, true, SIX_HOURS);
-        guard.skip(Duration::from_hours(1));
-        assert_eq!(guard.decide(at(3630), true, true, SIX_HOURS), Learning::Withhold);
-        assert!(matches!(guard.decide(at(4300), true, true, SIX_HOURS), Learning::Adapt { .. }));
+        let mut learning_gate = LearningGate::default();
+        learning_gate.decide(at(0), false, true, SIX_HOURS);
+        learning_gate.decide(at(10), true, true, SIX_HOURS);
+        learning_gate.skip(Duration::from_hours(1));
+        assert_eq!(learning_gate.decide(at(3630), true, true, SIX_HOURS), Learning::Withhold);
+        assert!(matches!(learning_gate.decide(at(4300), true, true, SIX_HOURS), Learning::Adapt { .. }));
     }
 }

@@ -7,8 +7,8 @@
 //! (peaks over threshold with runs declustering: Smith 1989; probability-weighted moments: Hosking & Wallis 1987), over
 //! the last week.
 //!
-//! Until enough is known κ leans on what independent, well-calibrated surprises would give, and what happens once a day is
-//! not known from a day: see [`Budget::trust`]. It never leaves [`RANGE`] of where it began, so that neither a quiet hour
+//! Until enough is known κ leans on what independent, well-calibrated surprisals would give, and what happens once a day is
+//! not known from a day: see [`AlertRateThreshold::trust`]. It never leaves [`RANGE`] of where it began, so that neither a quiet hour
 //! nor a rough one can talk the detectors into crying wolf or into silence.
 
 use std::collections::VecDeque;
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::robust;
 
 /// An incident needs several checks in a row, so a lone crossing may be likelier than the budget: the share of its
-/// surprise that is asked for until the target's own reach is known. Of 0.55, 0.65 and 0.75 the middle one ranked best (.427,
+/// surprisal that is asked for until the target's own reach is known. Of 0.55, 0.65 and 0.75 the middle one ranked best (.427,
 /// .442, .432 VUS-PR) and found most in the simulated weeks (.84, .87, .84).
 const PERSISTENCE: f64 = 0.65;
 /// Checks, and false alerts the budget allows for so many, at which what was measured weighs as much as what is assumed.
@@ -34,7 +34,7 @@ const RANGE: (f64, f64) = (1.0, 1.25);
 /// incident in two days. At a check each five minutes 0.001 gave 0.3 of the one false alert a day that was asked for, and
 /// found 58 % of the incidents instead of 75 %.
 const LIKELIEST: f64 = 0.02;
-/// Checks of a day that surprise independently of one another, at most: one every ten seconds.
+/// Checks of a day that surprisal independently of one another, at most: one every ten seconds.
 const INDEPENDENT: f64 = 8640.0;
 /// Blocks of checks remembered, and the time they span once it has been watched for as long.
 const BLOCKS: usize = 4096;
@@ -46,7 +46,7 @@ const AGAIN: Duration = Duration::from_hours(1);
 
 /// κ of one target.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Budget {
+pub struct AlertRateThreshold {
     checks_per_day: f64,
     per_day: f64,
     /// Reach of the newest checks, as many as open an incident.
@@ -64,11 +64,11 @@ pub struct Budget {
     kappa: f64,
 }
 
-impl Budget {
+impl AlertRateThreshold {
     /// `per_day` false alerts at one check every `interval`, of which `open_after` open an incident.
     pub fn new(per_day: f64, interval: Duration, open_after: usize) -> Self {
         let interval = interval.as_secs_f64().max(1e-3);
-        let mut budget = Self {
+        let mut alert_rate = Self {
             checks_per_day: 86_400.0 / interval,
             per_day: per_day.max(1e-6),
             newest: VecDeque::new(),
@@ -80,8 +80,8 @@ impl Budget {
             trained: None,
             kappa: 0.0,
         };
-        budget.fit();
-        budget
+        alert_rate.fit();
+        alert_rate
     }
 
     /// Goes on with another budget.
@@ -283,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_larger_budget_and_rarer_checks_ask_for_less() {
-        let kappa = |per_day, seconds| Budget::new(per_day, SECOND * seconds, 3).kappa();
+        let kappa = |per_day, seconds| AlertRateThreshold::new(per_day, SECOND * seconds, 3).kappa();
         assert!(kappa(10.0, 10) < kappa(1.0, 10));
         assert!(kappa(1.0, 60) < kappa(1.0, 10));
         assert!(kappa(1000.0, 3600).is_finite());
@@ -292,11 +292,12 @@ mod tests {
     #[test]
     fn restless_normal_data_raise_the_bar_within_bounds_and_quiet_ones_do_not_lower_it() {
         let fed = |evidence: f64| {
-            let mut budget = Budget::new(1.0, SECOND * 10, 3);
-            (0..60_000).for_each(|i| _ = budget.absorb(evidence * (1.0 + f64::from(i % 97) / 100.0), true));
-            budget.kappa()
+            let mut alert_rate = AlertRateThreshold::new(1.0, SECOND * 10, 3);
+            (0..60_000)
+                .for_each(|i| _ = alert_rate.absorb(evidence * (1.0 + f64::from(i % 97) / 100.0), true));
+            alert_rate.kappa()
         };
-        let assumed = Budget::new(1.0, SECOND * 10, 3).kappa();
+        let assumed = AlertRateThreshold::new(1.0, SECOND * 10, 3).kappa();
         assert!(fed(2.5) > assumed, "{} {assumed}", fed(2.5));
         assert_eq!(fed(100.0), RANGE.1 * assumed);
         assert_eq!(fed(0.5), RANGE.0 * assumed);
@@ -305,9 +306,9 @@ mod tests {
     #[test]
     fn single_peaks_count_for_nothing_where_three_checks_open_an_incident() {
         let fed = |peak: usize| {
-            let mut budget = Budget::new(1.0, SECOND * 10, 3);
-            (0..60_000).for_each(|i| _ = budget.absorb(if i % 100 < peak { 9.0 } else { 0.5 }, true));
-            budget.kappa()
+            let mut alert_rate = AlertRateThreshold::new(1.0, SECOND * 10, 3);
+            (0..60_000).for_each(|i| _ = alert_rate.absorb(if i % 100 < peak { 9.0 } else { 0.5 }, true));
+            alert_rate.kappa()
         };
         assert_eq!(fed(1), fed(2));
         assert!(fed(4) > fed(2), "{} {}", fed(4), fed(2));
@@ -320,11 +321,11 @@ mod tests {
 
     #[test]
     fn a_cluster_is_one_incident_and_as_many_pass_as_the_budget_allows() {
-        let mut budget = Budget::new(3.0, SECOND * 10, 3);
+        let mut alert_rate = AlertRateThreshold::new(3.0, SECOND * 10, 3);
         let week = 7 * 8640;
-        (0..week).for_each(|i| budget.rehearse(clustered(i)));
-        budget.settle();
-        let kappa = budget.kappa();
+        (0..week).for_each(|i| alert_rate.rehearse(clustered(i)));
+        alert_rate.settle();
+        let kappa = alert_rate.kappa();
         let passing = (0..week).step_by(360).filter(|i| clustered(*i) > kappa).count() as f64 / 7.0;
         // Of 24 clusters a day. The tail of an even spread is bounded, which the fit does not believe, and 168 clusters
         // tell a rate no better than to a third.
@@ -334,16 +335,16 @@ mod tests {
     #[test]
     fn flagged_checks_are_never_learned() {
         let trained = || {
-            let mut budget = Budget::new(1.0, SECOND * 10, 1);
+            let mut alert_rate = AlertRateThreshold::new(1.0, SECOND * 10, 1);
             let calm = |i: usize| if i.is_multiple_of(50) { 1.0 + (i % 97) as f64 / 100.0 } else { 0.05 };
-            (0..8640).for_each(|i| _ = budget.absorb(calm(i), true));
-            budget.settle();
-            budget
+            (0..8640).for_each(|i| _ = alert_rate.absorb(calm(i), true));
+            alert_rate.settle();
+            alert_rate
         };
         let after = |flagged: bool| {
-            let mut budget = trained();
-            (0..8640).for_each(|_| _ = budget.absorb(3.5, !flagged));
-            budget
+            let mut alert_rate = trained();
+            (0..8640).for_each(|_| _ = alert_rate.absorb(3.5, !flagged));
+            alert_rate
         };
         assert_eq!(after(true).blocks, trained().blocks, "a day of incidents");
         let (before, now) = (trained().kappa(), after(false).kappa());
@@ -353,12 +354,12 @@ mod tests {
     #[test]
     fn what_happens_once_a_day_is_not_known_from_a_day() {
         let calm_for = |days: usize| {
-            let mut budget = Budget::new(1.0, SECOND * 10, 3);
-            (0..days * 8640).for_each(|i| budget.rehearse(0.5 + (i % 97) as f64 / 100.0));
-            budget.settle();
-            budget.kappa()
+            let mut alert_rate = AlertRateThreshold::new(1.0, SECOND * 10, 3);
+            (0..days * 8640).for_each(|i| alert_rate.rehearse(0.5 + (i % 97) as f64 / 100.0));
+            alert_rate.settle();
+            alert_rate.kappa()
         };
-        let assumed = Budget::new(1.0, SECOND * 10, 3).kappa();
+        let assumed = AlertRateThreshold::new(1.0, SECOND * 10, 3).kappa();
         assert!(calm_for(7) < calm_for(1) && calm_for(1) < assumed);
         assert!(calm_for(1) > f64::midpoint(assumed, calm_for(7)), "{} {}", calm_for(1), calm_for(7));
     }

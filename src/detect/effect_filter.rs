@@ -2,7 +2,7 @@
 
 /// The sides and the size of deviations that matter for a metric.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Gate {
+pub struct EffectFilter {
     /// Whether values above expected matter.
     pub above: bool,
     /// Whether values below expected matter.
@@ -13,7 +13,7 @@ pub struct Gate {
     pub relative: f64,
 }
 
-impl Gate {
+impl EffectFilter {
     /// Everything matters.
     pub const OPEN: Self = Self { above: true, below: true, min_deviation: 0.0, relative: 0.0 };
 
@@ -36,21 +36,21 @@ mod tests {
 
     #[test]
     fn a_gate_passes_what_is_far_enough_on_a_side_that_matters() {
-        let up = Gate { above: true, below: false, min_deviation: 5.0, relative: 0.0 };
+        let up = EffectFilter { above: true, below: false, min_deviation: 5.0, relative: 0.0 };
         for (value, passes) in [(15.0, false), (15.1, true), (4.0, false), (10.0, false)] {
             assert_eq!(up.passes(value, 10.0), passes, "{value}");
         }
-        assert!(Gate::OPEN.passes(9.99, 10.0));
-        assert!(!Gate::OPEN.passes(10.0, 10.0), "what is expected is not anomalous");
+        assert!(EffectFilter::OPEN.passes(9.99, 10.0));
+        assert!(!EffectFilter::OPEN.passes(10.0, 10.0), "what is expected is not anomalous");
     }
 
     #[test]
     fn of_two_bounds_the_wider_holds() {
-        let gate = Gate { min_deviation: 1.0, relative: 0.01, ..Gate::OPEN };
+        let effect_filter = EffectFilter { min_deviation: 1.0, relative: 0.01, ..EffectFilter::OPEN };
         for (value, expected, passes) in
             [(42.9, 42.0, false), (43.1, 42.0, true), (1004.0, 1000.0, false), (1011.0, 1000.0, true)]
         {
-            assert_eq!(gate.passes(value, expected), passes, "{value}");
+            assert_eq!(effect_filter.passes(value, expected), passes, "{value}");
         }
     }
 }
