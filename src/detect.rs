@@ -18,6 +18,7 @@ pub mod lstm;
 pub mod model_set;
 pub mod priors;
 pub mod rare_state;
+pub mod recurrence;
 pub mod robust;
 pub mod season;
 pub mod seasonal_esd;

@@ -189,6 +189,12 @@ fn signals(config: &Config, found: &mut Found) {
         );
         must(
             found,
+            signal.min_deviation_ratio >= 0.0 && signal.min_deviation_ratio.is_finite(),
+            format!("{key}.min_deviation_ratio"),
+            "must be 0 or above, as 0.01 for 1 % of what is expected",
+        );
+        must(
+            found,
             signal.runbook_url.as_deref().is_none_or(is_http),
             format!("{key}.runbook_url"),
             "is no URL, such as https://wiki.example/cpu",

@@ -210,7 +210,7 @@ impl Config {
         ]
     }
 
-    /// What a ensemble checking every `interval` needs to know.
+    /// What an ensemble checking every `interval` needs to know.
     pub fn settings(&self, interval: Duration, open_after: u32) -> Settings {
         let forest = &self.isolation_forest;
         let period = match &self.seasonal_esd.period {

@@ -95,7 +95,7 @@ mod tests {
 
     const STEP: Duration = Duration::from_secs(10);
     const MINUTE: usize = 6;
-    const UP: EffectFilter = EffectFilter { above: true, below: false, min_deviation: 5.0, relative: 0.0 };
+    const UP: EffectFilter = EffectFilter { below: false, min_deviation: 5.0, ..EffectFilter::OPEN };
 
     /// Between 40 and 44.
     fn usual(check: usize) -> f64 {

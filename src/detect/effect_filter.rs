@@ -11,11 +11,14 @@ pub struct EffectFilter {
     pub min_deviation: f64,
     /// The same as a share of what is expected.
     pub relative: f64,
+    /// Whether it matters that what recurs is missing.
+    pub recurrences: bool,
 }
 
 impl EffectFilter {
     /// Everything matters.
-    pub const OPEN: Self = Self { above: true, below: true, min_deviation: 0.0, relative: 0.0 };
+    pub const OPEN: Self =
+        Self { above: true, below: true, min_deviation: 0.0, relative: 0.0, recurrences: false };
 
     /// Deviations up to this matter to nobody where `expected` is expected.
     pub fn least(&self, expected: f64) -> f64 {
@@ -36,7 +39,7 @@ mod tests {
 
     #[test]
     fn a_gate_passes_what_is_far_enough_on_a_side_that_matters() {
-        let up = EffectFilter { above: true, below: false, min_deviation: 5.0, relative: 0.0 };
+        let up = EffectFilter { below: false, min_deviation: 5.0, ..EffectFilter::OPEN };
         for (value, passes) in [(15.0, false), (15.1, true), (4.0, false), (10.0, false)] {
             assert_eq!(up.passes(value, 10.0), passes, "{value}");
         }

@@ -33,7 +33,8 @@ use super::drift::Drift;
 use super::effect_filter::EffectFilter;
 use super::expectation::Baseline;
 use super::learning_gate::LearningGate;
-use super::rare_state::{RareStates, State};
+use super::rare_state::{MOST_RARE, RareStates, State};
+use super::recurrence::Recurrence;
 use super::timescale::{Cut, Timescale};
 use super::training_history::TrainingHistory;
 use super::verdict::{Assessment, Band, Detector, PerDetector};
@@ -97,6 +98,7 @@ struct Watched {
     /// Checks in a row at which it was withheld and back within its band.
     back: u32,
     states: RareStates,
+    recurrence: Recurrence,
     /// Checks in a row at which it was outside its band, on a side that matters, whatever the vote said of it.
     outside: u32,
 }
@@ -127,7 +129,7 @@ pub struct Ensemble {
 }
 
 impl Ensemble {
-    /// A ensemble that knows nothing about `metrics`.
+    /// An ensemble that knows nothing about `metrics`.
     pub fn new(settings: Settings, metrics: Vec<Metric>) -> Self {
         let width = metrics.len();
         let interval = settings.interval;
@@ -152,7 +154,7 @@ impl Ensemble {
         }
     }
 
-    /// A ensemble that knows nothing, and sees what is left of `metrics` once what is expected is taken from them.
+    /// An ensemble that knows nothing, and sees what is left of `metrics` once what is expected is taken from them.
     pub(super) fn of_residuals(settings: Settings, metrics: Vec<Metric>) -> Self {
         let mut ensemble = Self::new(settings, metrics);
         ensemble.watched.iter_mut().for_each(|watched| watched.baseline = Baseline::of_residuals());
@@ -227,7 +229,9 @@ impl Ensemble {
             work.filtered.push(!passes);
             // What is expected has nothing to do with a value that does not change, and follows a shift.
             let state = value.and_then(|value| watched.states.of(value, &watched.metric.effect_filter));
-            work.states.push(state.filter(|(state, _)| passes || *state != State::Lost));
+            let is_missing = value.is_some_and(|value| watched.recurrence.is_missing(value));
+            let missing = is_missing.then_some((State::Missing, MOST_RARE));
+            work.states.push(state.filter(|(state, _)| passes || *state != State::Lost).or(missing));
         }
     }
 
@@ -332,7 +336,10 @@ impl Ensemble {
     /// What was before a gap in time is no shape to compare with.
     pub fn gap(&mut self) {
         self.timescales.iter_mut().for_each(Timescale::gap);
-        self.watched.iter_mut().for_each(|watched| watched.states.gap());
+        for watched in &mut self.watched {
+            watched.states.gap();
+            watched.recurrence.gap();
+        }
         self.alert_rate.pass_over();
         self.trial.gap();
     }
@@ -416,6 +423,7 @@ impl Watched {
             drift: None,
             back: 0,
             states: RareStates::new(interval),
+            recurrence: Recurrence::default(),
             outside: 0,
         }
     }

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::recurrence::Recurs;
 use super::robust;
 use super::season::{Season, Seasonal};
 use super::trend::Trend;
@@ -126,6 +127,14 @@ impl Baseline {
         })
     }
 
+    /// What happens about `at` in most periods and is over soon, where something does.
+    pub fn recurs(&self, at: Timestamp) -> Option<Recurs> {
+        let at = Timestamp::from_millis(at.millis() + self.shift);
+        let (quiet, reaches) = self.season.as_ref()?.recurs(at)?;
+        let value = |relative: f64| Some(self.level.level()? + self.gain * relative);
+        Some(Recurs { quiet: value(quiet)?, reaches: value(reaches)? })
+    }
+
     fn seasonal(&self, at: Timestamp) -> Seasonal {
         self.seasonal_at(at, 0)
     }
@@ -148,7 +157,10 @@ impl Baseline {
         }
         let share = 1.0 / span(self.interval, COMPARED);
         for (nth, later) in HOURS.iter().enumerate() {
-            let off = value - level - self.gain * self.seasonal_at(at, *later).center;
+            let Seasonal { center, low, high } = self.seasonal_at(at, *later);
+            let off = value - level - self.gain * center;
+            // What may be missing or may be there tells nothing of clocks: a short job would be one that moved.
+            let off = off - off.clamp(self.gain * low, self.gain * high);
             let off = (off.abs() / usual).min(FAR);
             self.misfit[nth] += share * (off - self.misfit[nth]);
         }
@@ -385,6 +397,18 @@ mod tests {
     fn nothing_is_expected_before_the_first_value() {
         assert_eq!(Baseline::new(STEP).at(at(0)), None);
         assert!(learned(std::iter::once(5.0)).at(at(1)).is_some());
+    }
+
+    #[test]
+    fn a_short_job_that_does_not_come_is_no_change_of_clocks() {
+        let job = |i: usize| if (30..34).contains(&(i % DAILY)) { 80.0 } else { 5.0 } + noise(i);
+        let mut baseline = seasonal(job);
+        let from = (DAYS + SINCE) * DAILY;
+        for i in from..from + DAILY {
+            baseline.compare(at(i), 5.0 + noise(i));
+            let betters = baseline.betters().unwrap();
+            assert!(betters.iter().all(|better| *better < 0.05), "at {i}: {betters:?}");
+        }
     }
 
     #[test]

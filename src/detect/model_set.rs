@@ -1,4 +1,4 @@
-//! Everything a ensemble has learned, as one piece that can be kept and taken up elsewhere.
+//! Everything an ensemble has learned, as one piece that can be kept and taken up elsewhere.
 //!
 //! The bytes are those of postcard: the same models give the same bytes.
 
@@ -89,7 +89,7 @@ impl ModelSet {
         Detector::ALL.into_iter().filter(has).collect()
     }
 
-    /// Why a ensemble of these metrics, checked so often, cannot use it; names the remedy.
+    /// Why an ensemble of these metrics, checked so often, cannot use it; names the remedy.
     pub fn misfit(&self, metrics: &[String], interval: Duration) -> Option<String> {
         if self.metrics != metrics {
             return Some(format!(

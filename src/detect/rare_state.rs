@@ -32,7 +32,7 @@ const UNCHANGED: (Duration, u32, u32) = (Duration::from_mins(5), 10, 3);
 const RECURS: usize = 3;
 /// A state that surprises by less, being likelier than one in a hundred, is not rare; and none surprises by more.
 const LEAST_RARE: f64 = 2.0;
-const MOST_RARE: f64 = 8.0;
+pub(super) const MOST_RARE: f64 = 8.0;
 
 /// What is known of one metric's states.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -72,6 +72,8 @@ pub enum State {
     Lost,
     /// For a while where no normal value was, before a whole day of these is known.
     Shifted,
+    /// Without what recurs at this time.
+    Missing,
 }
 
 impl fmt::Display for State {
@@ -80,6 +82,7 @@ impl fmt::Display for State {
             Self::Unchanged(checks) => write!(f, "unchanged for {checks} checks"),
             Self::Lost => write!(f, "next to nothing, as it never was"),
             Self::Shifted => write!(f, "far from all it was ten minutes ago and before"),
+            Self::Missing => write!(f, "without what recurs at this time"),
         }
     }
 }

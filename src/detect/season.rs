@@ -113,6 +113,27 @@ impl Season {
     }
 }
 
+impl Season {
+    /// What happens about a time and is over soon, where something does: how far the metric is without it and with it from
+    /// the level. Of several layers the one that moves it furthest.
+    pub fn recurs(&self, at: Timestamp) -> Option<(f64, f64)> {
+        let center = self.at(at).center;
+        let moves = |layer: &Layer| {
+            let Seasonal { center: own, low, high } = layer.at(at.millis());
+            // What is an event has no center; what is a bump or a dip of the center may be missing by so much.
+            let of_event = if high > -low { high / events::FURTHER } else { low / events::FURTHER };
+            let of_bump = if -low > high { -low } else { -high };
+            if own == 0.0 {
+                (of_event, center, center + of_event)
+            } else {
+                (of_bump, center - of_bump, center)
+            }
+        };
+        let furthest = self.layers.iter().map(moves).max_by(|a, b| a.0.abs().total_cmp(&b.0.abs()))?;
+        (furthest.0 != 0.0).then_some((furthest.1, furthest.2))
+    }
+}
+
 impl Layer {
     fn at(&self, millis: i64) -> Seasonal {
         // A value stands for the middle of its step.

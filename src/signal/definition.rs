@@ -10,6 +10,10 @@ pub const TAKEN_LABELS: [&str; 6] = ["metric_name", "severity", "model_type", "a
 /// Share of what is expected up to which a deviation is nobody's business.
 pub(super) const RELATIVE: f64 = 0.01;
 
+fn min_deviation_ratio() -> f64 {
+    RELATIVE
+}
+
 /// On which side of expected a value may be anomalous.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -39,6 +43,12 @@ pub struct Definition {
     /// Deviations from expected up to this are nobody's business; in the signal's unit.
     #[serde(default)]
     pub min_deviation: f64,
+    /// The same as a share of what is expected; the larger of both holds.
+    #[serde(default = "min_deviation_ratio")]
+    pub min_deviation_ratio: f64,
+    /// Whether it is an anomaly where what recurs, as a daily backup does, is missing.
+    #[serde(default)]
+    pub expects: bool,
     /// PromQL.
     pub expr: String,
     /// Overrides the link to the sidecar's own runbook page.
@@ -54,6 +64,8 @@ impl Definition {
             unit: String::new(),
             direction: Direction::Both,
             min_deviation: 0.0,
+            min_deviation_ratio: RELATIVE,
+            expects: false,
             expr: name.to_owned(),
             runbook_url: None,
         }
@@ -65,7 +77,8 @@ impl Definition {
             above: self.direction != Direction::Down,
             below: self.direction != Direction::Up,
             min_deviation: self.min_deviation,
-            relative: RELATIVE,
+            relative: self.min_deviation_ratio,
+            recurrences: self.expects,
         }
     }
 }
@@ -86,6 +99,8 @@ pub fn defaults() -> Vec<Definition> {
         unit: unit.to_owned(),
         direction,
         min_deviation,
+        min_deviation_ratio: RELATIVE,
+        expects: false,
         expr,
         runbook_url: None,
     };

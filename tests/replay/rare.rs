@@ -8,6 +8,7 @@ use std::time::Duration;
 use dwcp_anomaly::backtest::{Replay, Verdict};
 use dwcp_anomaly::config::Config;
 use dwcp_anomaly::dataset::{Columns, Dataset};
+use dwcp_anomaly::signal::Definition;
 use rand_core::Rng;
 use rand_pcg::Pcg64Mcg;
 
@@ -68,5 +69,43 @@ fn a_signal_that_freezes_and_traffic_lost_at_night_are_incidents_until_they_end(
         assert!(told.iter().all(|row| rows[*row].metric == "traffic"), "{fault:?}");
         let later = rows[from + long + 10..].iter().filter(|row| row.alert).count();
         assert_eq!(later, 0, "{fault:?} has ended");
+    }
+}
+
+/// Nights whose backup is taught. Three of them lie within the part of a training that seasons are found in.
+const NIGHTS: usize = 5 * DAY;
+
+/// Days of a disk that a backup is written to at half past two, but on the last one where it does not run.
+fn backups(runs: bool, expects: bool) -> Vec<Verdict> {
+    let mut random = Pcg64Mcg::new(42);
+    let mut noise = || f64::from(random.next_u32()) / f64::from(u32::MAX) * 2.0 - 1.0;
+    let mut text = String::from("timestamp,disk,memory");
+    for row in 0..NIGHTS + DAY {
+        let is_backup = (150..170).contains(&(row % DAY)) && (runs || row < NIGHTS);
+        let disk = if is_backup { 80.0 } else { 5.0 } + 2.0 * noise();
+        write!(text, "\n{},{disk},{}", 1_700_006_400 + 60 * row, 40.0 + noise()).unwrap();
+    }
+    let replay = Replay {
+        config: Config::default(),
+        signals: vec![Definition { expects, ..Definition::plain("disk") }],
+        interval: Duration::from_mins(1),
+        train_rows: NIGHTS,
+        fits: None,
+    };
+    let data = Dataset::parse(text.as_bytes(), Path::new("backups"), &Columns::default()).unwrap();
+    replay.run(&data, &mut |_, _| ()).verdicts
+}
+
+#[test]
+fn a_backup_that_did_not_run_is_an_incident_where_it_is_expected() {
+    for (runs, expects) in [(true, true), (true, false), (false, false), (false, true)] {
+        let rows = backups(runs, expects);
+        let told: Vec<usize> = (0..DAY).filter(|minute| rows[NIGHTS + minute].alert).collect();
+        let is_missing = !runs && expects;
+        assert_eq!(!told.is_empty(), is_missing, "runs {runs}, expected {expects}: {told:?}");
+        // It may come half an hour late, and is told of for as long as it might have come.
+        assert!(told.first().is_none_or(|first| (170..230).contains(first)), "{told:?}");
+        assert!(told.last().is_none_or(|last| *last < 300), "{told:?}");
+        assert!(told.iter().all(|minute| rows[NIGHTS + minute].metric == "disk"), "{told:?}");
     }
 }

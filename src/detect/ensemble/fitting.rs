@@ -273,7 +273,7 @@ impl Ensemble {
     }
 
     /// All that could be was fitted just now. What could not, for want of rows or because nobody has trained it, is
-    /// fitted as in a ensemble that begins.
+    /// fitted as in an ensemble that begins.
     pub(super) fn rest(&mut self) {
         self.due.rest(self.history.rows(), self.history.tier_rows(), self.settings.retrain_every);
         let first = Due::first(&self.settings);

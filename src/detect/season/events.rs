@@ -7,7 +7,7 @@ use super::robust;
 /// Times the usual reach of a time of the period from which on what is reached there is an event of its own.
 pub(super) const EVENT: f64 = 4.0;
 /// How much further than before an event may go.
-const FURTHER: f64 = 1.25;
+pub(super) const FURTHER: f64 = 1.25;
 
 /// What most of the newest periods reach at each phase, give or take `reach` steps, where that is far more than what is
 /// usually reached; 0 elsewhere. `None` where it is nowhere.
