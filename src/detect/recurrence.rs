@@ -66,12 +66,11 @@ impl Recurrence {
             (Stage::Idle | Stage::Missing(..), Some(recurs)) if recurs.stands_out(usual) => {
                 Stage::Due(at, recurs)
             }
-            (Stage::Idle | Stage::Missing(..), Some(_)) => Stage::Idle,
             (Stage::Due(since, recurs), None) => Stage::Missing(at + at.since(since), recurs),
             (Stage::Missing(until, recurs), None) if at < until && !recurs.is_seen_in(value) => {
                 Stage::Missing(until, recurs)
             }
-            (_, None) => Stage::Idle,
+            (Stage::Idle | Stage::Missing(..), Some(_)) | (_, None) => Stage::Idle,
         };
     }
 
