@@ -229,6 +229,7 @@ impl Ensemble {
             work.filtered.push(!passes);
             // What is expected has nothing to do with a value that does not change, and follows a shift.
             let state = value.and_then(|value| watched.states.of(value, &watched.metric.effect_filter));
+            // What people expect is sure to be told where it does not come.
             let is_missing = value.is_some_and(|value| watched.recurrence.is_missing(value));
             let missing = is_missing.then_some((State::Missing, MOST_RARE));
             work.states.push(state.filter(|(state, _)| passes || *state != State::Lost).or(missing));

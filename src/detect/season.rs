@@ -111,9 +111,7 @@ impl Season {
         }
         all
     }
-}
 
-impl Season {
     /// What happens about a time and is over soon, where something does: how far the metric is without it and with it from
     /// the level. Of several layers the one that moves it furthest.
     pub fn recurs(&self, at: Timestamp) -> Option<(f64, f64)> {

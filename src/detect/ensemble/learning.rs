@@ -33,6 +33,8 @@ impl Ensemble {
         for (metric, watched) in self.watched.iter_mut().enumerate() {
             let Some(value) = values[metric] else {
                 work.learn.push(true);
+                // What should recur may have come unseen.
+                watched.recurrence.gap();
                 continue;
             };
             if let Some(drift) = &mut watched.drift {
@@ -43,6 +45,8 @@ impl Ensemble {
             if let Some(band) = band {
                 let usual = (band.upper - band.lower) / 2.0;
                 watched.recurrence.take(at, value, usual, watched.baseline.recurs(at));
+            } else {
+                watched.recurrence.gap();
             }
             watched.outside =
                 if watched.is_outside(value, verdict.metrics[metric].band) { watched.outside + 1 } else { 0 };
