@@ -139,4 +139,17 @@ mod tests {
     fn what_was_not_watched_from_its_beginning_is_not_missing() {
         assert_eq!(missing(DUE.start + 5, |_| false, BUMP), [0; 0]);
     }
+
+    #[test]
+    fn what_may_have_come_unseen_is_not_missing() {
+        let mut recurrence = Recurrence::default();
+        for minute in 0..300 {
+            assert!(!recurrence.is_missing(BUMP.quiet), "at {minute}");
+            if HERE.contains(&minute) {
+                recurrence.gap();
+            } else {
+                recurrence.take(at(minute), BUMP.quiet, USUAL, DUE.contains(&minute).then_some(BUMP));
+            }
+        }
+    }
 }
