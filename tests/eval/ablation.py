@@ -39,8 +39,8 @@ SETTINGS = [
     ("persistence", "three checks before an incident opens: one is enough", {"DWCP__INCIDENT__FOR": "1"}),
     ("hysteresis", "five checks before it closes: one is enough", {"DWCP__INCIDENT__CLEAR_AFTER": "1"}),
 ]
-SURPRISE, PANEL, CALIBRATE = "detect/surprise.rs", "detect/panel.rs", "detect/calibrate.rs"
-PACE, LEARNING = "detect/pace.rs", "detect/panel/learning.rs"
+SURPRISAL, ENSEMBLE, CALIBRATE = "detect/surprisal.rs", "detect/ensemble.rs", "detect/calibrate.rs"
+TIMESCALE, LEARNING = "detect/timescale.rs", "detect/ensemble/learning.rs"
 # What is left out of the copy: name, what it is, and for each place a file below src, what stands there, and what will.
 CODE = [
     ("spheres", "the forest's second half, the distance of the whole row from normal ones", [(
@@ -49,22 +49,22 @@ CODE = [
         '        if crate::without("spheres") { return; }\n        raw.vector = self',
     )]),
     ("windows", "the forest's third look, the distance of the recent course from typical ones", [
-        (PANEL, "    let quick = Part", "    let mut quick = Part"),
-        (PANEL, "    let slow = Part", "    let mut slow = Part"),
-        (PANEL, "    if smoothing > 1 {", """    if crate::without("windows") {
-        (quick[Part::Windows.index()], slow[Part::Windows.index()]) = (0.0, 0.0);
+        (ENSEMBLE, "    let quick = Component", "    let mut quick = Component"),
+        (ENSEMBLE, "    let slow = Component", "    let mut slow = Component"),
+        (ENSEMBLE, "    if smoothing > 1 {", """    if crate::without("windows") {
+        (quick[Component::Windows.index()], slow[Component::Windows.index()]) = (0.0, 0.0);
     }
     if crate::without("spans") {
-        for part in [Part::ZShort, Part::ZLong, Part::ZStep] {
-            (quick[part.index()], slow[part.index()]) = (0.0, 0.0);
+        for component in [Component::ZShort, Component::ZLong, Component::ZStep] {
+            (quick[component.index()], slow[component.index()]) = (0.0, 0.0);
         }
     }
     if smoothing > 1 && !crate::without("slow") {"""),
     ]),
     ("spans", "the z-score's other spans and its step: one window is left", []),
-    ("slow", "the second pace, all parts on five-minute means as well", []),
+    ("slow", "the second timescale, all components on five-minute means as well", []),
     ("alone", "leaving values that stand alone out of what is looked back on: all count", [(
-        PACE, "        let alone = alone(", '        let alone = if crate::without("alone") { 0 } else { 1 } * alone(',
+        TIMESCALE, "        let alone = alone(", '        let alone = if crate::without("alone") { 0 } else { 1 } * alone(',
     )]),
     ("season", "seasons", [(
         "detect/expectation.rs",
@@ -80,12 +80,12 @@ CODE = [
         '        let Some(prior) = self.prior.as_ref().filter(|_| !crate::without("priors")) else',
     )]),
     ("together", "the calibrated mean of the most surprised metrics: the bound by their number is left", [(
-        SURPRISE,
+        SURPRISAL,
         "        let Some(together) = self",
         '        if crate::without("together") { return Some(alone); }\n        let Some(together) = self',
     )]),
     ("bound", "that bound: the calibrated mean is left", [(
-        SURPRISE, "        if width > NARROW &&", '        if crate::without("bound") || width > NARROW &&',
+        SURPRISAL, "        if width > NARROW &&", '        if crate::without("bound") || width > NARROW &&',
     )]),
     ("withhold", "keeping back what was flagged: all is learned", [
         (
@@ -94,23 +94,23 @@ CODE = [
             '            let flagged = !crate::without("withhold") && (standing.active[metric] || verdict.flags(metric) || is_touched);',
         ),
         (
-            "detect/panel/probation.rs",
+            "detect/ensemble/probation.rs",
             "        let fires = standing.firing.contains(&true);",
             '        let fires = !crate::without("withhold") && standing.firing.contains(&true);',
         ),
     ]),
     ("floor", "that the threshold never falls below where it began: it may by two fifths", [(
-        "detect/budget.rs", "clamp(RANGE.0 * begun", 'clamp(if crate::without("floor") { 0.6 } else { RANGE.0 } * begun',
+        "detect/alert_rate.rs", "clamp(RANGE.0 * begun", 'clamp(if crate::without("floor") { 0.6 } else { RANGE.0 } * begun',
     )]),
     ("following", "calibrations that follow: they stay as training left them", [(
         LEARNING,
-        "    for (pace, raw) in paces.iter_mut().zip(&row.raw) {",
-        '    if crate::without("following") && !is_young {\n        return;\n    }\n    for (pace, raw) in paces.iter_mut().zip(&row.raw) {',
+        "    for (timescale, raw) in timescales.iter_mut().zip(&row.raw) {",
+        '    if crate::without("following") && !is_young {\n        return;\n    }\n    for (timescale, raw) in timescales.iter_mut().zip(&row.raw) {',
     )]),
     ("curve", "the curve from surprise to confidence: a plain saturation is left", [(
         "detect/vote.rs",
-        "    let x = surprise.max(0.0) / kappa;",
-        '    let x = surprise.max(0.0) / kappa;\n    if crate::without("curve") {\n        return x / (x + 0.6);\n    }',
+        "    let x = surprisal.max(0.0) / kappa;",
+        '    let x = surprisal.max(0.0) / kappa;\n    if crate::without("curve") {\n        return x / (x + 0.6);\n    }',
     )]),
 ]
 WHAT = {name: what for name, what, _ in SETTINGS + CODE}
