@@ -274,7 +274,7 @@ impl Ensemble {
         }
         for detector in Detector::ALL {
             let looks = work.looks.iter().zip(self.timescales.iter().map(|timescale| &timescale.weights));
-            fusion::combine(detector, looks, self.watched.len(), &mut work.surprisals[detector.index()]);
+            fusion::combine(detector, &looks, self.watched.len(), &mut work.surprisals[detector.index()]);
         }
         work.deviations.clear();
         for metric in 0..self.watched.len() {

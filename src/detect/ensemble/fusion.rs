@@ -83,36 +83,47 @@ pub(super) fn fill(own: PerDetector<f64>, target: &PerDetector<f64>) -> PerDetec
     std::array::from_fn(|d| own[d].or(target[d].map(|_| 0.0)))
 }
 
-/// A detector's surprisal is the weighted mean of its components', at every timescale, of those that say anything. A row they do not
-/// see is not a calm one.
+/// A detector's surprisal is the power mean of its timescales', with exponent 4, and a timescale's is the weighted mean of
+/// those of its components that say anything. A row they do not see is not a calm one.
+///
+/// A shift shows at one timescale long before the other, or at it alone. By the plain mean the quick timescale talked the
+/// slow one out of a shift of four standard deviations that lasted for minutes: .937 of the faults of simulated hosts were
+/// found, and .984 with exponents from 2 on. With the threshold raised until simulated weeks had .4 false alerts a day, 2 found
+/// .937 again and 4 .968. By the largest alone false alerts were 1.6 times those of 4; a third timescale, of half an hour, found
+/// no more.
 pub(super) fn combine<'a>(
     detector: Detector,
-    looks: impl Iterator<Item = (&'a Look, &'a [f64; Component::COUNT])>,
+    looks: &(impl Iterator<Item = (&'a Look, &'a [f64; Component::COUNT])> + Clone),
     width: usize,
     sum: &mut Surprisal,
 ) {
-    let mut target = (0.0, 0.0);
-    let mut metrics = vec![(0.0, 0.0); width];
+    sum.target = over_timescales(detector, looks.clone(), |surprisal| surprisal.target);
+    sum.metrics.clear();
+    let of = |metric: usize| {
+        over_timescales(detector, looks.clone(), |surprisal| surprisal.metrics.get(metric).copied().flatten())
+    };
+    sum.metrics.extend((0..width).map(of));
+}
+
+fn over_timescales<'a>(
+    detector: Detector,
+    looks: impl Iterator<Item = (&'a Look, &'a [f64; Component::COUNT])>,
+    own: impl Fn(&Surprisal) -> Option<f64>,
+) -> Option<f64> {
+    let mut powers = (0.0, 0.0);
     for (look, weights) in looks {
+        let mut sum = (0.0, 0.0);
         for component in Component::ALL.into_iter().filter(|component| component.detector() == detector) {
-            let (surprisal, weight) = (&look.surprisals[component.index()], weights[component.index()]);
-            add(&mut target, surprisal.target, weight);
-            metrics.iter_mut().zip(&surprisal.metrics).for_each(|(sum, own)| add(sum, *own, weight));
+            let weight = weights[component.index()];
+            if let Some(surprisal) = own(&look.surprisals[component.index()]) {
+                sum = (sum.0 + weight * surprisal, sum.1 + weight);
+            }
+        }
+        if sum.1 > 0.0 {
+            powers = (powers.0 + sum.1 * (sum.0 / sum.1).powi(4), powers.1 + sum.1);
         }
     }
-    sum.target = mean(target);
-    sum.metrics.clear();
-    sum.metrics.extend(metrics.into_iter().map(mean));
-}
-
-fn mean((sum, weight): (f64, f64)) -> Option<f64> {
-    (weight > 0.0).then(|| sum / weight)
-}
-
-fn add(sum: &mut (f64, f64), value: Option<f64>, weight: f64) {
-    if let Some(value) = value {
-        *sum = (sum.0 + weight * value, sum.1 + weight);
-    }
+    (powers.1 > 0.0).then(|| (powers.0 / powers.1).sqrt().sqrt())
 }
 
 /// How far a metric is from expected, in each detector's sigmas: the furthest of its components at either timescale.
