@@ -123,7 +123,7 @@ pub struct Ensemble {
     /// The one that was last taken from a store, and the newest row it has learned from.
     stored: Option<(String, Timestamp)>,
     rehearsal: Rehearsal,
-    trial: Probation,
+    probation: Probation,
     /// Exponentially weighted mean of the strength.
     course: f64,
 }
@@ -148,7 +148,7 @@ impl Ensemble {
             version: None,
             stored: None,
             rehearsal: Rehearsal::default(),
-            trial: Probation::new(settings.open_after),
+            probation: Probation::new(settings.open_after),
             course: 0.0,
             settings,
         }
@@ -168,7 +168,7 @@ impl Ensemble {
         if before.false_alerts_per_day != settings.false_alerts_per_day {
             self.alert_rate.ask(settings.false_alerts_per_day);
         }
-        self.trial.resize(settings.open_after);
+        self.probation.resize(settings.open_after);
         for timescale in &mut self.timescales {
             timescale.recut(cut(settings, timescale.cut.smoothing));
         }
@@ -183,7 +183,7 @@ impl Ensemble {
     /// Puts another metric in the place of one, of which everything is forgotten.
     pub fn replace(&mut self, at: usize, metric: Metric) {
         self.watched[at] = Watched::new(metric, self.settings.interval);
-        self.trial.forget(at);
+        self.probation.forget(at);
         self.timescales.iter_mut().for_each(|timescale| timescale.forget(at, &self.settings.priors));
     }
 
@@ -342,7 +342,7 @@ impl Ensemble {
             watched.recurrence.gap();
         }
         self.alert_rate.pass_over();
-        self.trial.gap();
+        self.probation.gap();
     }
 
     /// Time went on for so long without anybody looking.

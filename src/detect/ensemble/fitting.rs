@@ -139,8 +139,8 @@ impl Ensemble {
     /// most of what there is, nobody knows what is normal: a model of that too is better than none.
     fn rows(&mut self, hold_out: bool, is_first: bool) -> Rows {
         let table = self.history.freeze();
-        let mut excluded = self.trial.ended();
-        if let Some(since) = self.trial.current() {
+        let mut excluded = self.probation.ended();
+        if let Some(since) = self.probation.current() {
             let before = table.times().partition_point(|at| *at < since.millis());
             let is_most = table.times().len() > 2 * before;
             if !(is_first && is_most && !self.alert_rate.is_trained()) {
@@ -184,7 +184,8 @@ impl Ensemble {
                 }
                 let rows = self.rows(true, self.timescales[0].isolation.is_none());
                 for (timescale, fitted) in fitted.iter_mut().flatten().enumerate() {
-                    let since = rows.scores_between(fitted.at, self.trial.since(), timescale, &fitted.model);
+                    let since =
+                        rows.scores_between(fitted.at, self.probation.since(), timescale, &fitted.model);
                     // What was held back from nothing calibrates nothing: the models of a training do it otherwise.
                     for (held, since) in
                         fitted.held_out.iter_mut().zip(since).filter(|(held, _)| !held.is_empty())
@@ -237,7 +238,7 @@ impl Ensemble {
         fitted: Option<Vec<Fitted<M>>>,
         put: impl Fn(&mut Timescale, M),
     ) {
-        self.trial.forget_components(components);
+        self.probation.forget_components(components);
         for (timescale, Fitted { model, at, held_out }) in
             self.timescales.iter_mut().zip(fitted.into_iter().flatten())
         {
@@ -323,7 +324,7 @@ impl Ensemble {
             return Err("it was made for another number of metrics or timescales; train anew".to_owned());
         }
         let priors = Arc::clone(&self.settings.priors);
-        self.trial.forget_components(&Component::ALL);
+        self.probation.forget_components(&Component::ALL);
         self.timescales
             .iter_mut()
             .zip(&set.timescales)

@@ -43,7 +43,7 @@ struct State {
     version: Option<String>,
     stored: Option<(String, Timestamp)>,
     course: f64,
-    trial: Probation,
+    probation: Probation,
     history: Counts,
 }
 
@@ -150,7 +150,7 @@ impl Ensemble {
             version: self.version.clone(),
             stored: self.stored.clone(),
             course: self.course,
-            trial: self.trial.clone(),
+            probation: self.probation.clone(),
             history: self.history.counts(),
         };
         let models = self
@@ -185,7 +185,7 @@ impl Ensemble {
         self.alert_rate = state.alert_rate;
         self.alert_rate.ask_if_changed(self.settings.false_alerts_per_day);
         (self.trained_at, self.version, self.stored) = (state.trained_at, state.version, state.stored);
-        (self.course, self.trial) = (state.course, state.trial);
+        (self.course, self.probation) = (state.course, state.probation);
         self.history.go_on(state.history, &training_set.rows, &training_set.tiers);
         self.due = state.due;
         self.due.ask_for_lost_fits();

@@ -116,7 +116,7 @@ impl Ensemble {
             let map = |residual: f64| (before.value_of(residual) - now.value) / now.unit;
             self.timescales.iter_mut().for_each(|timescale| timescale.move_to(metric, map));
         }
-        self.trial.adapt();
+        self.probation.adapt();
     }
 
     pub(super) fn take_in(&mut self, at: Timestamp, work: &Work) {
@@ -135,18 +135,22 @@ impl Ensemble {
         }
         self.course = work.course;
         self.history.learn_row(at, &work.residuals[..self.width]);
-        if let Some(row) =
-            self.trial.take(at, work, standing, self.is_ready(Detector::Zscore), self.alert_rate.is_trained())
-        {
+        if let Some(row) = self.probation.take(
+            at,
+            work,
+            standing,
+            self.is_ready(Detector::Zscore),
+            self.alert_rate.is_trained(),
+        ) {
             let is_young = !self.alert_rate.is_trained();
             absorb(&row, 1, is_young, &mut self.timescales);
             let look_backs = self.timescales.iter().filter(|_| is_young).map(Timescale::longest_look_back);
             let longest = look_backs.max().unwrap_or(0);
             let lasting = self.alert_rate.absorb(row.reach, row.is_normal(longest));
-            self.trial.keep(row, lasting);
+            self.probation.keep(row, lasting);
         }
         let allowed = self.settings.false_alerts_per_day;
-        for record in self.trial.release(at, allowed) {
+        for record in self.probation.release(at, allowed) {
             for row in &record.rows {
                 absorb(row, record.stride, true, &mut self.timescales);
             }

@@ -35,7 +35,7 @@ impl Ensemble {
     /// Goes through a row of `values` that is known to be normal.
     pub fn teach(&mut self, at: Timestamp, values: &[Option<f64>], lesson: Lesson, work: &mut Work) {
         self.history.learn_values(at, values[..self.width].iter().copied());
-        self.trial.begin(at);
+        self.probation.begin(at);
         if lesson == Lesson::Study {
             self.rehearsal.studied.push((at, values.to_vec()));
             return;
