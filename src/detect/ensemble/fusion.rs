@@ -88,9 +88,9 @@ pub(super) fn fill(own: PerDetector<f64>, target: &PerDetector<f64>) -> PerDetec
 ///
 /// A shift shows at one timescale long before the other, or at it alone. By the plain mean the quick timescale talked the
 /// slow one out of a shift of four standard deviations that lasted for minutes: .937 of the faults of simulated hosts were
-/// found, and .984 with exponents from 2 on. With the threshold raised until simulated weeks had .4 false alerts a day, 2 found
-/// .937 again and 4 .968. By the largest alone false alerts were 1.6 times those of 4; a third timescale, of half an hour, found
-/// no more.
+/// found, and .984 with exponents 2 and 4. With the threshold raised until simulated weeks had .4 false alerts a day, 2 found .937
+/// again and 4 .968. By the largest alone false alerts there were 1.6 times those of 4; a third timescale, of half an hour,
+/// found no more.
 pub(super) fn combine<'a>(
     detector: Detector,
     looks: &(impl Iterator<Item = (&'a Look, &'a [f64; Component::COUNT])> + Clone),
