@@ -3,9 +3,9 @@
 //!
 //! Takes the values of one metric and what recurs about their time; says from when a recurrence is missing. Something is due
 //! for as long as the season gives it, earlier and later starts included, and has come once a value is nearer to what it
-//! reaches than to what is usual without it; what is told from usual values so little that these would reach half of it is
-//! none. If that time passes without, it is missing: until it comes late, until the next
-//! is due, or for as long as it was due. What was not watched from its beginning is never missing. Cost: O(1) a value.
+//! reaches than to what is usual without it. A recurrence so small that usual values reach half of it cannot be told from
+//! them, and is not watched. If its time passes without it, it is missing: until it comes late, until the next is due, or for
+//! as long as it was due. What was not watched from its beginning is never missing. Cost: O(1) a value.
 
 use serde::{Deserialize, Serialize};
 

@@ -107,7 +107,7 @@ CODE = [
         "    for (timescale, raw) in timescales.iter_mut().zip(&row.raw) {",
         '    if crate::without("following") && !is_young {\n        return;\n    }\n    for (timescale, raw) in timescales.iter_mut().zip(&row.raw) {',
     )]),
-    ("curve", "the curve from surprise to confidence: a plain saturation is left", [(
+    ("curve", "the curve from surprisal to confidence: a plain saturation is left", [(
         "detect/vote.rs",
         "    let x = surprisal.max(0.0) / kappa;",
         '    let x = surprisal.max(0.0) / kappa;\n    if crate::without("curve") {\n        return x / (x + 0.6);\n    }',
