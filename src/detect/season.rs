@@ -34,7 +34,8 @@ const LEVELLED: usize = 96;
 const EARLIER: usize = 96;
 const MOST_EARLIER: Duration = Duration::from_mins(30);
 /// Newest periods that an event is looked for in, as many as a day has if that is more; it must be in more than half of them,
-/// and in at least so many; of weeks and longer two suffice.
+/// or in each of the last so many, so that a new job is known after three days of however long a history; of weeks and
+/// longer two suffice.
 const NEWEST: usize = 7;
 const REPEATS: usize = 3;
 /// What is over sooner than this may be missing as well.

@@ -9,8 +9,8 @@ pub(super) const EVENT: f64 = 4.0;
 /// How much further than before an event may go.
 pub(super) const FURTHER: f64 = 1.25;
 
-/// What most of the newest periods reach at each phase, give or take `reach` steps, where that is far more than what is
-/// usually reached; 0 elsewhere. `None` where it is nowhere.
+/// What most of the newest periods reach at each phase, give or take `reach` steps, or all of the last `repeats`, where that
+/// is far more than what is usually reached; 0 elsewhere. `None` where it is nowhere.
 pub(super) fn find(
     values: &[f64],
     period: usize,
@@ -35,8 +35,9 @@ pub(super) fn find(
     let reached: Vec<f64> = (0..period)
         .map(|phase| {
             (0..periods).for_each(|cycle| seen[cycle] = highest(cycle, phase));
+            let newest = seen[periods - repeats..].iter().copied().fold(f64::INFINITY, f64::min);
             robust::sort(&mut seen);
-            seen[rank]
+            newest.max(seen[rank])
         })
         .collect();
     let mut sorted = reached.clone();

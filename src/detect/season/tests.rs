@@ -129,6 +129,20 @@ fn what_happened_once_is_not_expected_again() {
 }
 
 #[test]
+fn a_new_daily_job_is_known_after_three_days_of_however_long_a_history() {
+    let at_three = 3 * HOURLY;
+    for days in [2, 4, 11] {
+        let known_after = (1..=5).find(|repeats| {
+            let mut values: Vec<_> = (0..days * DAILY).map(|i| Some(noise(i))).collect();
+            values.extend(daily(*repeats, at_three, HOURLY, 20.0));
+            let season = fit(&history(&values), &Period::Auto, Duration::ZERO);
+            season.is_some_and(|season| beyond(&season, at_three + HOURLY / 2, 20.0) < 0.5)
+        });
+        assert_eq!(known_after, Some(3), "after {days} days without it");
+    }
+}
+
+#[test]
 fn a_short_daily_bump_may_be_missing_and_a_long_one_may_not() {
     let at_three = 3 * HOURLY;
     let short = season(&daily(7, at_three, HOURLY, 20.0)).unwrap();
