@@ -243,7 +243,8 @@ impl Ensemble {
         work.residuals.clear();
         work.least.clear();
         for (metric, (watched, value)) in self.watched.iter().zip(values).enumerate() {
-            let expected = watched.baseline.at(at);
+            let baseline = &watched.baseline;
+            let expected = value.map_or_else(|| baseline.at(at), |value| baseline.of_value(at, value));
             let effect_filter = &watched.metric.effect_filter;
             let residual = |value: f64| {
                 let residual = expected.map_or(0.0, |expected| expected.residual(value));

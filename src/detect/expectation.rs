@@ -1,21 +1,24 @@
 //! Where a metric is expected, once for all detectors: its level, and what recurs.
 //!
-//! expected(t) = level + gain × season(t). Every detector sees the *residual*: the distance from what is expected. A level that has proved to be the new normal moves the level (and
-//! the gain, where its scale is another, as after a change of unit), so that the residual is what it was before, and nobody
-//! has to learn anew.
+//! expected(t) = level + gain × season(t). Every detector sees the *residual*: the distance from what is expected. A level
+//! that has proved to be the new normal moves the level (and the gain, where its scale is another, as after a change of
+//! unit), so that the residual is what it was before, and nobody has to learn anew. For a day the former level stays expected
+//! as well, as the new one may be undone, or be wrong for other hours of the day.
 //!
 //! The level follows over a day. While no whole days are known it follows over an hour instead, because the daily course
 //! is not told from the level yet.
 //!
 //! Units: the metric's. Cost: O(1) a value.
 
+mod held;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+use held::Held;
 use serde::{Deserialize, Serialize};
 
 use super::recurrence::Recurs;
-use super::robust;
 use super::season::{Season, Seasonal};
 use super::trend::Trend;
 use crate::series::Timestamp;
@@ -25,21 +28,16 @@ const SLOW: Duration = Duration::from_hours(24);
 const QUICK: Duration = Duration::from_hours(1);
 /// Values the level is of at least.
 const FEWEST: f64 = 20.0;
-/// Withheld values remembered, evenly over the time they were withheld for.
-const HELD: usize = 192;
-/// Share of the distance from the old level that what is no level but a ramp puts between the first and the second third of
-/// the time it is withheld for, and again between the second and the last: a straight one that has doubled since it was
-/// found puts 0.18 there, and one that has grown by half 0.12.
-const MOVES: f64 = 0.1;
+/// Time for which a metric may go back to where it was before it adapted: a day, which shows the new level at every hour.
+const GOES_BACK: Duration = SLOW;
+/// Values in a row that are nearer to the former level from which on it is the level again: as many as open an incident by
+/// default.
+const BACK: u32 = 3;
 /// Changes of clocks that are looked for: by an hour, as in spring and autumn. The time a comparison is of, and the standard
 /// deviations beyond which a value counts no more.
 pub const HOURS: [i64; 3] = [-3_600_000, 0, 3_600_000];
 const COMPARED: Duration = Duration::from_hours(6);
 const FAR: f64 = 5.0;
-/// Another gain must leave less than so much of what the present one leaves.
-const BETTER: f64 = 0.5;
-/// A scale that is more or less than the usual one by less than this is the usual one.
-const SAME_SCALE: f64 = 2.5;
 
 /// The expectation of one metric.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -51,19 +49,22 @@ pub struct Baseline {
     level: Trend,
     gain: f64,
     held: Held,
+    /// Where it was before it adapted, for as long as it may go back there.
+    former: Option<Former>,
     /// Milliseconds that clocks have been changed by since the season was found.
     shift: i64,
     /// How far values were from the season of late, if clocks were changed by each of [`HOURS`]; in standard deviations.
     misfit: [f64; 3],
 }
 
-/// Values that were withheld, thinned evenly.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Held {
-    /// Each with what recurs at its time.
-    values: Vec<(f64, f64)>,
-    stride: usize,
-    passed: usize,
+/// Where a metric was before it adapted.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Former {
+    level: f64,
+    gain: f64,
+    until: Timestamp,
+    /// Values in a row that were nearer to it.
+    nearer: u32,
 }
 
 /// What is expected at one time.
@@ -85,6 +86,11 @@ impl Expected {
         (value - value.clamp(self.low, self.high)) / self.unit
     }
 
+    /// The same without its side, in the metric's unit.
+    fn off(&self, value: f64) -> f64 {
+        (value - value.clamp(self.low, self.high)).abs()
+    }
+
     /// The value that a residual stands for.
     pub fn value_of(&self, residual: f64) -> f64 {
         self.value + residual * self.unit
@@ -101,6 +107,7 @@ impl Baseline {
             level: Trend::new(span(interval, QUICK), u32::MAX),
             gain: 1.0,
             held: Held::default(),
+            former: None,
             shift: 0,
             misfit: [0.0; 3],
         }
@@ -116,15 +123,22 @@ impl Baseline {
         if self.is_null {
             return Some(Expected { value: 0.0, low: 0.0, high: 0.0, unit: 1.0 });
         }
-        let level = self.level.level()?;
+        Some(self.of(self.level.level()?, self.gain, at))
+    }
+
+    /// What is expected of `value`: of a metric that has just adapted to another level, what is nearer to it of the two. For
+    /// a level that was normal an hour ago is no anomaly, and whether the day goes with the new one is not known yet.
+    pub fn of_value(&self, at: Timestamp, value: f64) -> Option<Expected> {
+        let now = self.at(at)?;
+        let former = self.former.filter(|former| at < former.until);
+        let former = former.map(|former| self.of(former.level, former.gain, at));
+        Some(former.filter(|former| former.off(value) < now.off(value)).unwrap_or(now))
+    }
+
+    fn of(&self, level: f64, gain: f64, at: Timestamp) -> Expected {
         let Seasonal { center, low, high } = self.seasonal(at);
-        let value = level + self.gain * center;
-        Some(Expected {
-            value,
-            low: value + self.gain * low,
-            high: value + self.gain * high,
-            unit: self.gain,
-        })
+        let value = level + gain * center;
+        Expected { value, low: value + gain * low, high: value + gain * high, unit: gain }
     }
 
     /// What happens about `at` in most periods and is over soon, where something does.
@@ -190,17 +204,36 @@ impl Baseline {
 
     /// Takes in a normal value; `floor` is the least scale of a residual.
     pub fn learn(&mut self, at: Timestamp, value: f64, floor: f64) {
-        if self.is_null {
+        if self.is_null || self.is_of_former(at, value) {
             return;
         }
         let unit = self.at(at).map_or(1.0, |expected| expected.unit);
         self.level.learn(self.level_of(at, value), floor * unit);
     }
 
+    /// Whether a normal value belongs to the level before the last, which is the level again after a few of them.
+    fn is_of_former(&mut self, at: Timestamp, value: f64) -> bool {
+        self.former = self.former.filter(|former| at < former.until);
+        let Some(former) = self.former else { return false };
+        let Some(now) = self.at(at) else { return false };
+        if self.of(former.level, former.gain, at).off(value) >= now.off(value) {
+            self.former = Some(Former { nearer: 0, ..former });
+            return false;
+        }
+        self.former = Some(Former { nearer: former.nearer + 1, ..former });
+        if former.nearer + 1 == BACK {
+            self.level.rescale(former.gain / self.gain);
+            self.level.move_to(former.level);
+            self.gain = former.gain;
+            self.former = None;
+        }
+        true
+    }
+
     /// Remembers a value that is not learned.
     pub fn withhold(&mut self, at: Timestamp, value: f64) {
-        let center = self.seasonal(at).center;
-        self.held.push((value, center));
+        let recurs = self.seasonal(at).center;
+        self.held.push(value, recurs);
     }
 
     /// Forgets what was withheld: it has ended.
@@ -210,38 +243,20 @@ impl Baseline {
 
     /// Whether what is withheld has a level, rather than going away from the old one further and further.
     pub fn is_level(&self) -> bool {
-        let Some([first, middle, last]) = self.held.thirds(self.gain) else { return true };
-        let away = last - self.level.level().unwrap_or(last);
-        let goes = |step: f64| step * away.signum() > MOVES * away.abs();
-        !(goes(middle - first) && goes(last - middle))
+        self.held.is_level(self.level.level(), self.gain)
     }
 
-    /// What was withheld is the new normal: its level, and its scale where that is another, which shows in what recurs or,
-    /// where nothing does, in how far values stray.
-    pub fn adapt(&mut self) {
-        let held = std::mem::take(&mut self.held).values;
-        if self.is_null {
-            return;
-        }
-        let newest = &held[held.len() / 2..];
-        let Some((level, scale)) = spread(newest, self.gain) else { return };
-        let (mut level, mut times) = (level, 1.0);
-        if newest.len() >= FEWEST as usize {
-            let steep = slope(newest).filter(|steep| *steep > 0.0);
-            let told = steep.and_then(|steep| Some((steep, spread(newest, steep)?)));
-            if let Some((steep, (its, rest))) = told {
-                if rest < BETTER * scale {
-                    (level, times) = (its, steep / self.gain);
-                }
-            } else if let (Some(before), Some(usual)) = (self.level.level(), self.level.deviation()) {
-                // Another unit changes the level and the scale alike; a scale alone is no gain.
-                let (of_level, of_scale) = (level / before, scale / usual);
-                let is_same = |ratio: f64| (SAME_SCALE.recip()..=SAME_SCALE).contains(&ratio);
-                if !is_same(of_level) && is_same(of_scale / of_level) {
-                    times = of_level;
-                }
-            }
-        }
+    /// What was withheld until `now` is the new normal: its level, and its scale where that is another.
+    pub fn adapt(&mut self, now: Timestamp) {
+        let held = std::mem::take(&mut self.held);
+        let new_normal = held.new_normal(&self.level, self.gain).filter(|_| !self.is_null);
+        let Some((level, times)) = new_normal else { return };
+        self.former = self.level.level().map(|level| Former {
+            level,
+            gain: self.gain,
+            until: now + GOES_BACK,
+            nearer: 0,
+        });
         self.gain *= times;
         self.level.rescale(times);
         self.level.move_to(level);
@@ -263,8 +278,11 @@ impl Baseline {
         if let Some(season) = self.season.as_ref().filter(|_| learned_days) {
             let (level, deviation) = season.level();
             self.level.begin_at(level, deviation);
+            self.former = None;
         } else {
-            self.level.move_to(level + self.gain * (before - self.seasonal(at).center));
+            let moved = before - self.seasonal(at).center;
+            self.level.move_to(level + self.gain * moved);
+            self.former.iter_mut().for_each(|former| former.level += former.gain * moved);
         }
     }
 
@@ -290,247 +308,5 @@ fn span(interval: Duration, time: Duration) -> f64 {
     (time.as_secs_f64() / interval.as_secs_f64().max(1e-3)).max(FEWEST)
 }
 
-impl Held {
-    fn push(&mut self, value: (f64, f64)) {
-        self.passed += 1;
-        if self.passed < self.stride {
-            return;
-        }
-        self.passed = 0;
-        if self.values.len() == HELD {
-            robust::halve(&mut self.values);
-            self.stride = 2 * self.stride.max(1);
-        }
-        self.values.push(value);
-    }
-
-    /// Medians of each third, without what recurs.
-    fn thirds(&self, gain: f64) -> Option<[f64; 3]> {
-        let third = self.values.len() / 3;
-        let median = |nth: usize| Some(spread(&self.values[nth * third..(nth + 1) * third], gain)?.0);
-        Some([median(0)?, median(1)?, median(2)?])
-    }
-}
-
-/// Median and scaled MAD of values without `gain` times what recurs at their time; `None` of nothing.
-fn spread(values: &[(f64, f64)], gain: f64) -> Option<(f64, f64)> {
-    let mut sorted: Vec<f64> = values.iter().map(|(value, center)| value - gain * center).collect();
-    robust::sort(&mut sorted);
-    let level = robust::median(&sorted)?;
-    Some((level, robust::MAD_TO_SIGMA * robust::mad(&sorted, level)?))
-}
-
-/// How much of what recurs is in the values, by least squares; `None` where nothing recurs.
-fn slope(values: &[(f64, f64)]) -> Option<f64> {
-    let n = values.len() as f64;
-    let mean = |of: fn(&(f64, f64)) -> f64| values.iter().map(of).sum::<f64>() / n;
-    let (value, center) = (mean(|v| v.0), mean(|v| v.1));
-    let square: f64 = values.iter().map(|v| (v.1 - center).powi(2)).sum();
-    let product: f64 = values.iter().map(|v| (v.0 - value) * (v.1 - center)).sum();
-    (square > 0.0).then(|| product / square)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::detect::season::{self, History, Period};
-
-    const STEP: Duration = Duration::from_mins(5);
-    const DAILY: usize = 288;
-    /// Days that a season is fitted on.
-    const DAYS: usize = 10;
-    /// Days that a baseline goes on for after that.
-    const SINCE: usize = 3;
-
-    /// The value at each row.
-    type Values<'a> = &'a dyn Fn(usize) -> f64;
-
-    fn noise(i: usize) -> f64 {
-        use rand_core::Rng;
-        f64::from(rand_pcg::Pcg64Mcg::new(i as u128 + 1).next_u32()) / f64::from(u32::MAX) * 2.0 - 1.0
-    }
-
-    fn day(i: usize) -> f64 {
-        10.0 * (i as f64 / DAILY as f64 * std::f64::consts::TAU).sin()
-    }
-
-    /// The middle of a step.
-    fn at(i: usize) -> Timestamp {
-        Timestamp::default() + STEP * i as u32 + STEP / 2
-    }
-
-    fn residual(baseline: &Baseline, i: usize, value: f64) -> f64 {
-        baseline.at(at(i)).unwrap().residual(value)
-    }
-
-    fn learned(values: impl Iterator<Item = f64>) -> Baseline {
-        let mut baseline = Baseline::new(STEP);
-        values.enumerate().for_each(|(i, value)| baseline.learn(at(i), value, 0.0));
-        baseline
-    }
-
-    /// A baseline that knows the day of `value` from [`DAYS`] of it, and has gone on with it for [`SINCE`] days.
-    fn seasonal(value: impl Fn(usize) -> f64) -> Baseline {
-        let values = || (0..DAYS * DAILY).map(&value);
-        let steps = values().map(|value| Some([value; 3])).collect();
-        let season = season::fit(&History { origin: 0, step: STEP, steps }, &Period::Auto, Duration::ZERO);
-        assert_eq!(season.as_ref().unwrap().period(), Duration::from_hours(24));
-        let mut baseline = learned(values());
-        baseline.reseason(season.map(Arc::new), at(DAYS * DAILY));
-        (DAYS * DAILY..(DAYS + SINCE) * DAILY).for_each(|i| baseline.learn(at(i), value(i), 0.0));
-        baseline
-    }
-
-    /// Median and MAD of what is left of a day of `value` after row `from`, while it is learned.
-    fn left(baseline: &mut Baseline, from: usize, value: impl Fn(usize) -> f64) -> (f64, f64) {
-        let mut residuals = Vec::new();
-        for i in from..from + DAILY {
-            residuals.push(residual(baseline, i, value(i)));
-            baseline.learn(at(i), value(i), 0.0);
-        }
-        robust::sort(&mut residuals);
-        let center = robust::median(&residuals).unwrap();
-        (center, robust::mad(&residuals, center).unwrap())
-    }
-
-    #[test]
-    fn nothing_is_expected_before_the_first_value() {
-        assert_eq!(Baseline::new(STEP).at(at(0)), None);
-        assert!(learned(std::iter::once(5.0)).at(at(1)).is_some());
-    }
-
-    #[test]
-    fn a_short_job_that_does_not_come_is_no_change_of_clocks() {
-        let job = |i: usize| if (30..34).contains(&(i % DAILY)) { 80.0 } else { 5.0 } + noise(i);
-        let mut baseline = seasonal(job);
-        let from = (DAYS + SINCE) * DAILY;
-        for i in from..from + DAILY {
-            baseline.compare(at(i), 5.0 + noise(i));
-            let betters = baseline.betters().unwrap();
-            // A quarter is taken for a change of clocks.
-            assert!(betters.iter().all(|better| *better < 0.2), "at {i}: {betters:?}");
-        }
-    }
-
-    #[test]
-    fn residuals_lie_around_zero_with_and_without_a_season() {
-        let flat = |i: usize| 50.0 + noise(i);
-        let (center, mad) = left(&mut learned((0..DAILY).map(flat)), DAILY, flat);
-        // Half of a uniform variable on ±1 are within a half.
-        assert!(center.abs() < 0.15 && (mad - 0.5).abs() < 0.1, "{center} {mad}");
-        let daily = |i: usize| 50.0 + day(i) + noise(i);
-        let (center, mad) = left(&mut seasonal(daily), (DAYS + SINCE) * DAILY, daily);
-        assert!(center.abs() < 0.15 && mad < 0.6, "{center} {mad}");
-    }
-
-    #[test]
-    fn a_step_that_is_adapted_to_leaves_a_residual_of_zero() {
-        let flat = |i: usize| 50.0 + noise(i);
-        let daily = |i: usize| 50.0 + day(i) + noise(i);
-        let cases: [(Baseline, usize, Values<'_>); 2] = [
-            (learned((0..DAILY).map(flat)), DAILY, &flat),
-            (seasonal(daily), (DAYS + SINCE) * DAILY, &daily),
-        ];
-        for (mut baseline, from, usual) in cases {
-            let stepped = |i: usize| usual(i) + 30.0;
-            let until = from + 100;
-            assert!(residual(&baseline, from, stepped(from)) > 20.0);
-            (from..until).for_each(|i| baseline.withhold(at(i), stepped(i)));
-            assert!(baseline.is_level());
-            baseline.adapt();
-            let (center, mad) = left(&mut baseline, until, stepped);
-            assert!(center.abs() < 0.3 && mad < 0.7, "{center} {mad}");
-        }
-    }
-
-    #[test]
-    fn a_step_soon_after_the_day_became_known_is_no_change_of_scale() {
-        let daily = |i: usize| 50.0 + day(i) + noise(i);
-        let stepped = |i: usize| daily(i) + 30.0;
-        let mut baseline = Baseline::new(STEP);
-        let from = DAYS * DAILY;
-        (0..from).for_each(|i| baseline.learn(at(i), daily(i), 0.0));
-        baseline.reseason(seasonal(daily).season(), at(from));
-        (from..from + 100).for_each(|i| baseline.withhold(at(i), stepped(i)));
-        baseline.adapt();
-        let gain = baseline.gain;
-        assert_eq!(gain, 1.0, "it strays as before");
-    }
-
-    #[test]
-    fn a_change_of_unit_that_is_adapted_to_leaves_residuals_of_the_usual_size() {
-        let bytes = |i: usize| 50_000.0 + 1000.0 * noise(i);
-        let kilobytes = |i: usize| bytes(i) / 1000.0;
-        let mut baseline = learned((0..DAILY).map(bytes));
-        let usual = left(&mut baseline.clone(), DAILY, bytes).1;
-        let until = 2 * DAILY;
-        (DAILY..until).for_each(|i| baseline.withhold(at(i), kilobytes(i)));
-        assert!(baseline.is_level());
-        baseline.adapt();
-        let (center, mad) = left(&mut baseline, until, kilobytes);
-        assert!(center.abs() < 0.3 * usual, "{center} of {usual}");
-        assert!((0.6..1.6).contains(&(mad / usual)), "{mad} for {usual}");
-    }
-
-    #[test]
-    fn a_change_of_unit_of_a_metric_with_a_day_leaves_residuals_of_the_usual_size() {
-        let bytes = |i: usize| 1000.0 * (50.0 + day(i) + noise(i));
-        let kilobytes = |i: usize| bytes(i) / 1000.0;
-        let mut baseline = seasonal(bytes);
-        let from = (DAYS + SINCE) * DAILY;
-        let until = from + DAILY / 4;
-        (from..until).for_each(|i| baseline.withhold(at(i), kilobytes(i)));
-        baseline.adapt();
-        let (center, mad) = left(&mut baseline, until, kilobytes);
-        // The noise is ±1000 in the old unit, and the day ±10 000.
-        assert!(center.abs() < 500.0 && mad < 2000.0, "{center} {mad}");
-    }
-
-    #[test]
-    fn where_days_are_known_before_the_first_value_the_level_follows_over_a_day_too() {
-        let flat = |i: usize| 50.0 + noise(i);
-        let moved = |season: Option<Arc<Season>>, first: bool| {
-            let mut baseline = Baseline::new(STEP);
-            if first {
-                baseline.reseason(season.clone(), at(0));
-            }
-            (0..4 * DAILY).for_each(|i| baseline.learn(at(i), flat(i), 0.0));
-            if !first {
-                baseline.reseason(season, at(4 * DAILY));
-            }
-            let before = baseline.level().unwrap().0;
-            (0..12).for_each(|i| baseline.learn(at(4 * DAILY + i), 52.0, 0.0));
-            baseline.level().unwrap().0 - before
-        };
-        let steps = (0..4 * DAILY).map(|i| Some([flat(i); 3])).collect();
-        let season = season::fit(&History { origin: 0, step: STEP, steps }, &Period::Auto, Duration::ZERO);
-        let season = season.map(Arc::new);
-        let (later, first) = (moved(season.clone(), false), moved(season, true));
-        assert!(later < 0.3, "in an hour it moves by a tenth of the way: {later}");
-        assert!(first < 0.3, "and so it does here: {first}");
-    }
-
-    #[test]
-    fn a_ramp_is_no_level_and_what_stays_where_it_is_is_one() {
-        let usual = learned((0..DAILY).map(|i| 50.0 + noise(i)));
-        let withheld = |value: &dyn Fn(usize) -> f64| {
-            let mut baseline = usual.clone();
-            (DAILY..2 * DAILY).for_each(|i| baseline.withhold(at(i), value(i)));
-            baseline.is_level()
-        };
-        assert!(!withheld(&|i| 50.0 + 0.2 * (i - DAILY) as f64 + noise(i)));
-        assert!(!withheld(&|i| 50.0 - 0.2 * (i - DAILY) as f64 + noise(i)));
-        assert!(withheld(&|i| 80.0 + noise(i)));
-    }
-
-    #[test]
-    fn what_is_withheld_is_bounded_and_spread_evenly_over_its_time() {
-        let mut held = Held::default();
-        (0..100_000).for_each(|i| held.push((f64::from(i), 0.0)));
-        assert!((HELD / 2..=HELD).contains(&held.values.len()), "{}", held.values.len());
-        let [first, middle, last] = held.thirds(1.0).unwrap();
-        for (third, of) in [(first, 1.0), (middle, 3.0), (last, 5.0)] {
-            assert!((third / 100_000.0 - of / 6.0).abs() < 0.03, "{third}");
-        }
-    }
-}
+mod tests;

@@ -280,6 +280,24 @@ fn a_level_held_for_longer_than_the_baseline_is_old_is_the_new_normal_and_no_rec
 }
 
 #[test]
+fn a_new_normal_that_is_undone_opens_nothing_and_the_same_step_after_that_does() {
+    for seed in 5..9 {
+        let (begin, undone, again) = (HOUR as f64, 3.5 * HOUR as f64, 5.0 * HOUR as f64);
+        let mut host =
+            Host::new(seed).with(Fault::Memory, begin, undone).with(Fault::Memory, again, again + 600.0);
+        let mut engine = Engine::new(setup(&config(10)));
+        let happened = replay(&mut engine, &mut host, 0, 6 * HOUR, 10);
+        let memory = happened.iter().filter(|h| h.metric == "memory_usage");
+        let adapted = memory.clone().any(|h| h.reason == Reason::Adapted);
+        let opened = memory.filter(|h| h.reason == Reason::Persisted);
+        let at: Vec<f64> = opened.map(|h| h.at.seconds() - host::EPOCH).collect();
+        assert!(adapted && at.len() == 2, "{adapted} {at:?} with seed {seed}");
+        assert!((begin..begin + 300.0).contains(&at[0]), "{at:?} with seed {seed}");
+        assert!((again..again + 300.0).contains(&at[1]), "{at:?} with seed {seed}");
+    }
+}
+
+#[test]
 fn a_gap_in_time_neither_opens_nor_ends_anything_and_a_vanished_target_is_resolved_for_that_reason() {
     let mut engine = Engine::new(setup(&config(10)));
     let mut host = Host::new(9).with(Fault::Cpu, HOUR as f64, 1e9);

@@ -109,7 +109,7 @@ impl Ensemble {
     fn adapt(&mut self, at: Timestamp, metric: usize) {
         let baseline = &mut self.watched[metric].baseline;
         let before = baseline.at(at);
-        baseline.adapt();
+        baseline.adapt(at);
         self.watched[metric].states.adapt();
         let baseline = &self.watched[metric].baseline;
         if let (Some(before), Some(now)) = (before, baseline.at(at)) {
