@@ -71,6 +71,16 @@ CODE = [
         "        self.season = season;",
         '        self.season = season.filter(|_| !crate::without("season"));',
     )]),
+    ("former", "that a metric may go back, within a day, to where it was before it adapted", [(
+        "detect/expectation.rs",
+        "        self.former = self.level.level()",
+        '        self.former = self.level.level().filter(|_| !crate::without("former"))',
+    )]),
+    ("three", "that a daily event is known after three days: most of a week is asked for", [(
+        "detect/season/events.rs",
+        "            newest.max(seen[rank])",
+        '            if crate::without("three") { seen[rank] } else { newest.max(seen[rank]) }',
+    )]),
     ("pareto", "the shape of the tail, which is exponential then", [(
         CALIBRATE, ".clamp(0.0, 0.5);", '.clamp(0.0, if crate::without("pareto") { 0.0 } else { 0.5 });',
     )]),
