@@ -7,6 +7,7 @@
 mod canonical;
 pub mod held;
 pub mod kept;
+pub mod noticed;
 mod rule;
 pub mod shed;
 pub mod snapshot;
@@ -29,6 +30,7 @@ use crate::signal::{Definition, Plan};
 use crate::window::Limits;
 use held::Taken;
 use kept::{Incidents, KeptTarget, Restored};
+use noticed::Noticed;
 use shed::Shed;
 use snapshot::{Detection, IncidentKey, Snapshot};
 use target::{Kind, STEP_BACK, Target};
@@ -135,6 +137,8 @@ pub struct Step {
     pub tasks: Vec<Fit<Task>>,
     /// Models that took effect.
     pub taken: Vec<Taken>,
+    /// Values that were read wrongly.
+    pub noticed: Vec<Noticed>,
 }
 
 /// A transition and what it is of.
@@ -243,6 +247,7 @@ impl Engine {
         let Some(target) = self.targets.get_mut(index) else { return };
         let changes = target.check(at, kind, &self.setup);
         step.taken.extend(target.taken());
+        step.noticed.extend(target.noticed());
         if kind == Kind::Regular {
             step.tasks.extend(target.due());
         }

@@ -3,7 +3,8 @@
 //! An expression is parsed by promql-parser, lowered to a [`Plan`] that holds only what is supported, and evaluated
 //! with the answers of Prometheus 2.42; what is not supported is refused when the configuration is read, by name. One
 //! rule is stricter than Prometheus', and only for signals: a rate over a window that is not yet filled is no data
-//! rather than an extrapolation ([`Fill::Filled`]), because that is how naive rules page at every start.
+//! rather than an extrapolation ([`Fill::Filled`]), because that is how naive rules page at every start. And a counter that
+//! falls by less than a tenth was read wrongly, and has not begun anew (`glitch`).
 
 mod absent;
 mod aggregate;
@@ -15,6 +16,7 @@ mod definition;
 mod eval;
 mod extreme;
 mod function;
+mod glitch;
 mod histogram;
 mod lower;
 mod memo;
@@ -34,6 +36,7 @@ pub use narrow::narrowed;
 pub use plan::{ExprError, Macros, Plan};
 pub use selector::Selector;
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use crate::series::{Labels, Timestamp};
@@ -51,6 +54,8 @@ pub struct Readings {
     pub values: Vec<(Labels, f64)>,
     /// Outputs beyond [`MOST_SERIES`].
     pub dropped: usize,
+    /// Counters of which the newest sample has fallen by less than a tenth: they were read wrongly.
+    pub glitches: usize,
 }
 
 impl Plan {
@@ -61,7 +66,8 @@ impl Plan {
         at: Timestamp,
         selections: &mut Selections,
     ) -> Result<Readings, EvalError> {
-        let mut values = match self.eval(window, at, Fill::Filled, selections)? {
+        let glitches = Cell::new(0);
+        let mut values = match self.eval_with(window, at, Fill::Filled, selections, &glitches)? {
             Value::Scalar(value) => vec![(Labels::empty(), value)],
             Value::Vector(values) => values,
             Value::Matrix(_) | Value::Text(_) => return Err(EvalError::NotASignal),
@@ -75,7 +81,7 @@ impl Plan {
         values.sort_by(|a, b| a.0.cmp(&b.0));
         let dropped = values.len().saturating_sub(MOST_SERIES);
         values.truncate(MOST_SERIES);
-        Ok(Readings { values, dropped })
+        Ok(Readings { values, dropped, glitches: glitches.get() })
     }
 }
 

@@ -14,6 +14,7 @@ use crate::detect::model_set::ModelSet;
 use crate::detect::shadow::{FAULTS, Retrained};
 use crate::engine::held::Taken;
 use crate::engine::kept::Restored;
+use crate::engine::noticed::Noticed;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::{Change, Engine, Event, Fit, Health, Memories, Setup, Step, Unanswerable};
 use crate::incident::State;
@@ -363,9 +364,12 @@ impl Beating {
 
     fn step(&mut self, event: Event) {
         let Some(engine) = &mut self.engine else { return };
-        let Step { changes, tasks, taken } = engine.step(event);
+        let Step { changes, tasks, taken, noticed } = engine.step(event);
         changes.iter().for_each(log);
         taken.iter().for_each(log_taken);
+        for Noticed { target, metric, what } in &noticed {
+            tracing::warn!(%target, metric = metric.get("metric_name"), "{what}");
+        }
         if let Some(keeper) = self.keeper.as_ref().filter(|_| !taken.is_empty()) {
             keeper.taken(&taken);
         }

@@ -9,7 +9,7 @@ use crate::notify::receivers::Native;
 use crate::probe;
 use crate::scrape::config::EMBEDDED;
 use crate::setting::without_password;
-use crate::signal::{Macros, Plan, TAKEN_LABELS};
+use crate::signal::{Definition, Macros, Plan, TAKEN_LABELS};
 use crate::window::Table;
 
 /// Series a selector is taken to have when memory is reckoned before anything is scraped.
@@ -193,6 +193,7 @@ fn signals(config: &Config, found: &mut Found) {
             format!("{key}.min_deviation_ratio"),
             "must be 0 or above, as 0.01 for 1 % of what is expected",
         );
+        bounds(signal, &key, found);
         must(
             found,
             signal.runbook_url.as_deref().is_none_or(is_http),
@@ -206,6 +207,25 @@ fn signals(config: &Config, found: &mut Found) {
             found.push((format!("{key}.expr"), format!("{}: {error}", signal.name)));
         }
     }
+}
+
+fn bounds(signal: &Definition, key: &str, found: &mut Found) {
+    for (name, bound) in [("min", signal.min), ("max", signal.max)] {
+        let is_number = bound.is_none_or(f64::is_finite);
+        must(
+            found,
+            is_number,
+            format!("{key}.{name}"),
+            "must be a number; leave it out where there is no bound",
+        );
+    }
+    let (least, most) = (signal.min.unwrap_or(f64::NEG_INFINITY), signal.max.unwrap_or(f64::INFINITY));
+    must(
+        found,
+        !(least >= most),
+        format!("{key}.min"),
+        format!("{least} must be below max, which is {most}"),
+    );
 }
 
 fn severities(config: &Config, found: &mut Found) {

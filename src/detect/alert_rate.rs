@@ -8,7 +8,7 @@
 //! the last week.
 //!
 //! Until enough is known κ leans on what independent, well-calibrated surprisals would give, and what happens once a day is
-//! not known from a day: see [`AlertRateThreshold::trust`]. It never leaves [`RANGE`] of where it began, so that neither a quiet hour
+//! not known from a day: see [`AlertRateThreshold::trust`]. It stays around where it began, so that neither a quiet hour
 //! nor a rough one can talk the detectors into crying wolf or into silence.
 
 use std::collections::VecDeque;
@@ -26,12 +26,16 @@ use super::robust;
 const PERSISTENCE: f64 = 0.78;
 /// Checks, and false alerts the budget allows for so many, at which what was measured weighs as much as what is assumed.
 const TRUST: (f64, f64) = (1000.0, 1.5);
-/// κ at least and at most, of what it began with: what is assumed, or what a training measured. What is flagged is not
-/// learned, so that whatever is measured since is cut off where the flags begin, and following it down flags ever more: over
-/// simulated weeks a floor of 0.4 gave 1.65 false alerts a day without a training, one of 1 gave 0.80 and found more; with a
-/// training 0.6 gave 0.78, and 1 gave 0.33. Upwards 1.25 and 2 gave the same there and on recordings, but of faults that
-/// follow one another after a short training 2 hid the later ones.
-const RANGE: (f64, f64) = (1.0, 1.25);
+/// κ at most, of what it began with: what is assumed, or what a training measured. 1.25 and 2 gave the same over simulated
+/// weeks and on recordings, but of faults that follow one another after a short training 2 hid the later ones.
+const MOST: f64 = 1.25;
+/// κ at least, of what is assumed, without a training; with one it does not fall at all. What is flagged is not learned, so
+/// that what was learned since is cut off where the flags begin, and following that down flags ever more: over simulated
+/// weeks a floor of 0.4 gave 1.65 false alerts a day without a training, one of 1 gave 0.80; with a training 0.6 gave 0.78,
+/// and 1 gave 0.33. So without a training it follows what was *not* cut off, see [`AlertRateThreshold::least`].
+const LEAST: f64 = 0.5;
+/// Share of the budget that κ may fall for: the rest is for faults to come, as what is counted knows no faults.
+const SPENT: f64 = 0.8;
 /// No check is taken for likelier than this to open an incident, however long the interval: at a check an hour it is one
 /// incident in two days. At a check each five minutes 0.001 gave 0.3 of the one false alert a day that was asked for, and
 /// found 58 % of the incidents instead of 75 %.
@@ -54,11 +58,9 @@ pub struct AlertRateThreshold {
     /// Reach of the newest checks, as many as open an incident.
     newest: VecDeque<f64>,
     open_after: usize,
-    /// The largest lasting reach of each block of `stride` learned checks, oldest first.
-    blocks: VecDeque<f32>,
-    stride: usize,
-    /// Of the block under way: its largest, and checks in it.
-    block: (f64, usize),
+    /// What lasted of checks that were learned, and of all since the start, flagged or not.
+    normal: Blocks,
+    all: Blocks,
     /// Checks since the last fit.
     fresh: usize,
     /// κ that a training measured.
@@ -75,9 +77,8 @@ impl AlertRateThreshold {
             per_day: per_day.max(1e-6),
             newest: VecDeque::new(),
             open_after: open_after.max(1),
-            blocks: VecDeque::new(),
-            stride: ((SPAN.as_secs_f64() / interval / BLOCKS as f64).ceil() as usize).max(1),
-            block: (0.0, 0),
+            normal: Blocks::new(interval),
+            all: Blocks::new(interval),
             fresh: 0,
             trained: None,
             kappa: 0.0,
@@ -104,8 +105,7 @@ impl AlertRateThreshold {
 
     /// Takes over what `learned` knows of the normal reach; how much is asked for stays.
     pub fn adopt(&mut self, learned: &Self) {
-        self.blocks.clone_from(&learned.blocks);
-        self.stride = learned.stride;
+        self.normal.clone_from(&learned.normal);
         if learned.trained.is_some() && learned.per_day == self.per_day {
             // Measured anew it would be of what was not flagged since.
             self.trained = learned.trained;
@@ -126,12 +126,13 @@ impl AlertRateThreshold {
     /// Takes in the reach of one check, which is learned where it is `normal`; says how far the last checks have lasted.
     pub fn absorb(&mut self, reach: f64, normal: bool) -> Option<f64> {
         let lasting = self.lasting(reach)?;
+        self.all.learn(lasting);
         if normal {
-            self.learn(lasting);
+            self.normal.learn(lasting);
         }
         self.fresh += 1;
         let again = (self.checks_per_day * AGAIN.as_secs_f64() / 86_400.0) as usize;
-        if self.fresh > again.min(self.blocks.len() * self.stride / 8) {
+        if self.fresh > again.min(self.normal.checks() / 8) {
             self.fit();
         }
         Some(lasting)
@@ -139,14 +140,14 @@ impl AlertRateThreshold {
 
     /// Takes in the peak of an incident after all.
     pub fn release(&mut self, peak: f64) {
-        self.push(peak);
+        self.normal.push(peak);
         self.fit();
     }
 
     /// Takes in the reach of one check that is known to be normal, however suspicious.
     pub fn rehearse(&mut self, reach: f64) {
         if let Some(lasting) = self.lasting(reach) {
-            self.learn(lasting);
+            self.normal.learn(lasting);
         }
     }
 
@@ -158,22 +159,6 @@ impl AlertRateThreshold {
         }
         let is_full = self.newest.len() == self.open_after;
         is_full.then(|| self.newest.iter().copied().fold(f64::INFINITY, f64::min))
-    }
-
-    fn learn(&mut self, lasting: f64) {
-        self.block = (self.block.0.max(lasting), self.block.1 + 1);
-        if self.block.1 < self.stride {
-            return;
-        }
-        self.push(self.block.0);
-        self.block = (0.0, 0);
-    }
-
-    fn push(&mut self, largest: f64) {
-        if self.blocks.len() == BLOCKS {
-            self.blocks.pop_front();
-        }
-        self.blocks.push_back(largest as f32);
     }
 
     /// A check without a verdict: what comes after it does not go on from what was before.
@@ -193,13 +178,23 @@ impl AlertRateThreshold {
 
     fn fit(&mut self) {
         self.fresh = 0;
-        let begun = self.trained.unwrap_or_else(|| self.assumed());
-        self.kappa = self.known().clamp(RANGE.0 * begun, RANGE.1 * begun);
+        let assumed = self.assumed();
+        let begun = self.trained.unwrap_or(assumed);
+        let least = if self.trained.is_some() { begun } else { self.least(assumed) };
+        self.kappa = self.known().clamp(least, MOST * begun);
     }
 
-    /// Checks learned from.
-    fn checks(&self) -> f64 {
-        (self.blocks.len() * self.stride) as f64
+    /// κ at least, of a target without a training: where the peaks of *all* clusters, flagged or not, are still rarer than
+    /// the budget. What was flagged counts, so this is not cut off where the flags begin, and does not follow them down.
+    fn least(&self, assumed: f64) -> f64 {
+        let lowest = LEAST * assumed;
+        let often = (SPENT * self.allowed() * self.all.checks() as f64) as usize;
+        let peaks = self.all.peaks(lowest);
+        match often {
+            0 => assumed,
+            _ if often > peaks.len() => lowest,
+            _ => (lowest + peaks[peaks.len() - often]).min(assumed),
+        }
     }
 
     /// Share of the checks that may open an incident.
@@ -215,8 +210,8 @@ impl AlertRateThreshold {
     /// How far what was measured is to be believed, 0–1: few checks cannot have shown what is rare.
     fn trust(&self) -> f64 {
         let share = |seen: f64, half: f64| seen / (seen + half);
-        let allowed = self.checks() * self.per_day / self.checks_per_day;
-        share(self.checks(), TRUST.0).min(share(allowed, TRUST.1))
+        let checks = self.normal.checks() as f64;
+        share(checks, TRUST.0).min(share(checks * self.per_day / self.checks_per_day, TRUST.1))
     }
 
     /// What was measured, leaning on what is assumed as far as it is not to be believed.
@@ -230,8 +225,8 @@ impl AlertRateThreshold {
 
     /// What the lasting reach of normal checks exceeds as often as the budget allows; `None` before anything is known.
     fn measured(&self) -> Option<f64> {
-        let n = self.blocks.len();
-        let mut sorted: Vec<f64> = self.blocks.iter().map(|reach| f64::from(*reach)).collect();
+        let n = self.normal.largest.len();
+        let mut sorted: Vec<f64> = self.normal.largest.iter().map(|reach| f64::from(*reach)).collect();
         robust::sort(&mut sorted);
         let highest = *sorted.last()?;
         let begin = match n {
@@ -240,12 +235,50 @@ impl AlertRateThreshold {
             _ => 0.98,
         };
         let begin = sorted[((begin * n as f64).ceil() as usize).min(n - 1)];
-        let peaks = self.peaks(begin);
+        let peaks = self.normal.peaks(begin);
         if peaks.len() < 3 {
             return Some(highest + 0.5);
         }
-        let share = self.allowed() * (n * self.stride) as f64 / peaks.len() as f64;
+        let share = self.allowed() * self.normal.checks() as f64 / peaks.len() as f64;
         Some(begin + exceeded(&peaks, share))
+    }
+}
+
+/// The largest lasting reach of each block of `stride` checks, oldest first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Blocks {
+    largest: VecDeque<f32>,
+    stride: usize,
+    /// Of the block under way: its largest, and checks in it.
+    under_way: (f64, usize),
+}
+
+impl Blocks {
+    /// Of a check every `interval` seconds.
+    fn new(interval: f64) -> Self {
+        let stride = (SPAN.as_secs_f64() / interval / BLOCKS as f64).ceil() as usize;
+        Self { largest: VecDeque::new(), stride: stride.max(1), under_way: (0.0, 0) }
+    }
+
+    fn learn(&mut self, lasting: f64) {
+        let (largest, checks) = self.under_way;
+        self.under_way = (largest.max(lasting), checks + 1);
+        if self.under_way.1 == self.stride {
+            self.push(self.under_way.0);
+            self.under_way = (0.0, 0);
+        }
+    }
+
+    fn push(&mut self, largest: f64) {
+        if self.largest.len() == BLOCKS {
+            self.largest.pop_front();
+        }
+        self.largest.push_back(largest as f32);
+    }
+
+    /// Checks in whole blocks.
+    fn checks(&self) -> usize {
+        self.largest.len() * self.stride
     }
 
     /// Excesses over `begin` of the peaks of clusters, ascending.
@@ -253,7 +286,7 @@ impl AlertRateThreshold {
         let apart = (RUN / self.stride).max(1);
         let mut peaks: Vec<f64> = Vec::new();
         let mut last = None;
-        for (at, reach) in self.blocks.iter().map(|reach| f64::from(*reach)).enumerate() {
+        for (at, reach) in self.largest.iter().map(|reach| f64::from(*reach)).enumerate() {
             if reach <= begin {
                 continue;
             }
@@ -301,8 +334,8 @@ mod tests {
         };
         let assumed = AlertRateThreshold::new(1.0, SECOND * 10, 3).kappa();
         assert!(fed(2.5) > assumed, "{} {assumed}", fed(2.5));
-        assert_eq!(fed(100.0), RANGE.1 * assumed);
-        assert_eq!(fed(0.5), RANGE.0 * assumed);
+        assert_eq!(fed(100.0), MOST * assumed);
+        assert!(fed(0.5) < assumed);
     }
 
     #[test]
@@ -348,7 +381,7 @@ mod tests {
             (0..8640).for_each(|_| _ = alert_rate.absorb(3.5, !flagged));
             alert_rate
         };
-        assert_eq!(after(true).blocks, trained().blocks, "a day of incidents");
+        assert_eq!(after(true).normal, trained().normal, "a day of incidents");
         let (before, now) = (trained().kappa(), after(false).kappa());
         assert!(now > before, "a day that nobody called an incident: {before} then {now}");
     }

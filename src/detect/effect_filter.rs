@@ -1,5 +1,8 @@
 //! What people do not want to hear about, whatever the detectors think of it.
 
+/// Share of the range of possible values that one may lie outside of it by: scrapes that are 100 ms off in 10 s.
+const ROUNDING: f64 = 0.01;
+
 /// The sides and the size of deviations that matter for a metric.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EffectFilter {
@@ -11,14 +14,39 @@ pub struct EffectFilter {
     pub min_deviation: f64,
     /// The same as a share of what is expected.
     pub relative: f64,
+    /// Values below this are impossible, and bands do not reach there; negative infinity where all are possible.
+    pub lowest: f64,
+    /// Values above this are impossible, likewise.
+    pub highest: f64,
     /// Whether it matters that what recurs is missing.
     pub recurrences: bool,
 }
 
 impl EffectFilter {
     /// Everything matters.
-    pub const OPEN: Self =
-        Self { above: true, below: true, min_deviation: 0.0, relative: 0.0, recurrences: false };
+    pub const OPEN: Self = Self {
+        above: true,
+        below: true,
+        min_deviation: 0.0,
+        relative: 0.0,
+        lowest: f64::NEG_INFINITY,
+        highest: f64::INFINITY,
+        recurrences: false,
+    };
+
+    /// The value that was meant, or `None` where there can be none like it: rates are extrapolated, so a value just outside
+    /// of two bounds is that at the bound.
+    pub fn meant(&self, value: f64) -> Option<f64> {
+        let range = self.highest - self.lowest;
+        let slack = if range.is_finite() { ROUNDING * range } else { 0.0 };
+        let is_meant = (self.lowest - slack..=self.highest + slack).contains(&value);
+        is_meant.then(|| self.possible(value))
+    }
+
+    /// The possible value that is next to `value`.
+    pub fn possible(&self, value: f64) -> f64 {
+        value.max(self.lowest).min(self.highest)
+    }
 
     /// Deviations up to this matter to nobody where `expected` is expected.
     pub fn least(&self, expected: f64) -> f64 {
@@ -45,6 +73,24 @@ mod tests {
         }
         assert!(EffectFilter::OPEN.passes(9.99, 10.0));
         assert!(!EffectFilter::OPEN.passes(10.0, 10.0), "what is expected is not anomalous");
+    }
+
+    #[test]
+    fn a_value_outside_of_what_is_possible_is_none_but_for_rounding() {
+        let percent = EffectFilter { lowest: 0.0, highest: 100.0, ..EffectFilter::OPEN };
+        let positive = EffectFilter { lowest: 0.0, ..EffectFilter::OPEN };
+        for (filter, value, meant) in [
+            (percent, 55.0, Some(55.0)),
+            (percent, -0.2, Some(0.0)),
+            (percent, 100.9, Some(100.0)),
+            (percent, -382.0, None),
+            (percent, 102.0, None),
+            (positive, -0.2, None),
+            (positive, 1e300, Some(1e300)),
+            (EffectFilter::OPEN, -1e300, Some(-1e300)),
+        ] {
+            assert_eq!(filter.meant(value), meant, "{value}");
+        }
     }
 
     #[test]

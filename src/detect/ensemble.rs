@@ -332,7 +332,12 @@ impl Ensemble {
         let (expected, scale) = self.expected(work, metric)?;
         let effect_filter = &self.watched[metric].metric.effect_filter;
         let reach = (self.settings.zscore_threshold * scale).max(effect_filter.least(expected));
-        Some(Band { expected, lower: expected - reach, upper: expected + reach })
+        let possible = |value: f64| effect_filter.possible(value);
+        Some(Band {
+            expected: possible(expected),
+            lower: possible(expected - reach),
+            upper: possible(expected + reach),
+        })
     }
 
     /// What was before a gap in time is no shape to compare with.

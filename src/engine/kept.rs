@@ -50,6 +50,12 @@ pub struct About {
     pub last_scrape: Option<Timestamp>,
     /// Samples taken in, lines rejected, and series that found no room, so far.
     pub counts: [u64; 3],
+    /// One a signal: impossible values so far.
+    #[serde(default)]
+    pub out_of_bounds: Vec<u64>,
+    /// Counters so far that were read wrongly.
+    #[serde(default)]
+    pub glitches: u64,
 }
 
 /// Every incident.

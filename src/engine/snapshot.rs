@@ -69,6 +69,10 @@ pub struct TargetSnapshot {
     pub window_bytes: usize,
     /// Samples refused so far because the window was full.
     pub refused: u64,
+    /// Values so far that are impossible by `min` and `max`, by the signal's name.
+    pub out_of_bounds: Vec<(String, u64)>,
+    /// Counters so far that fell by less than a tenth, and were taken for read wrongly.
+    pub glitches: u64,
     /// The detectors, in the order of [`Detector::ALL`].
     pub detectors: [DetectorStatus; Detector::COUNT],
     /// The vote over the whole target; `None` while no detector is ready or no metric has data.

@@ -2,6 +2,7 @@
 
 mod beside;
 mod inherit;
+mod read;
 mod recall;
 mod restore;
 mod show;
@@ -14,6 +15,7 @@ pub(super) use restore::ended;
 
 use super::canonical::Canonical;
 use super::held::{Held, Taken};
+use super::noticed::Noticed;
 use super::rule::Rule;
 use super::shed::Shed;
 use super::{Change, Fit, Health, Judgement, Setup, TargetSetup, Teaching};
@@ -24,7 +26,7 @@ use crate::detect::verdict::Detector;
 use crate::incident::machine::{Check, Machine, Reading, Transition};
 use crate::incident::{Incident, Reason};
 use crate::series::{Batch, Labels, Timestamp};
-use crate::signal::{MOST_SERIES, Selections};
+use crate::signal::Selections;
 use crate::window::Window;
 
 /// A step back of wall time up to this is waited out; a longer one restarts the window.
@@ -39,6 +41,8 @@ struct Slot {
     output: Option<Labels>,
     machine: Machine,
     seen: Timestamp,
+    /// The value it has now, if that is impossible.
+    impossible: Option<f64>,
 }
 
 /// What a check is for.
@@ -60,6 +64,8 @@ pub(super) struct Target {
     held: Held,
     /// What has taken effect and was not told yet.
     taken: Vec<Taken>,
+    /// What was odd about values and was not told yet.
+    noticed: Vec<Noticed>,
     checks: u64,
     /// Check at which the ensemble was new.
     born: u64,
@@ -77,6 +83,10 @@ pub(super) struct Target {
     /// One a signal: why it has no data.
     no_data: Vec<Option<String>>,
     dropped: u64,
+    /// One a signal: values so far that were impossible.
+    out_of_bounds: Vec<u64>,
+    /// Counters so far that were read wrongly.
+    glitches: u64,
     health: Option<Health>,
     last_scrape: Option<Timestamp>,
     rejected: u64,
@@ -96,6 +106,7 @@ impl Target {
             slots,
             held: Held::default(),
             taken: Vec::new(),
+            noticed: Vec::new(),
             checks: 0,
             born: 0,
             last_tick: None,
@@ -108,6 +119,8 @@ impl Target {
             standing: Standing::default(),
             no_data: vec![None; setup.signals.len()],
             dropped: 0,
+            out_of_bounds: vec![0; setup.signals.len()],
+            glitches: 0,
             health: None,
             last_scrape: None,
             rejected: 0,
@@ -194,6 +207,11 @@ impl Target {
         std::mem::take(&mut self.taken)
     }
 
+    /// What was odd about values since this was asked last.
+    pub(super) fn noticed(&mut self) -> Vec<Noticed> {
+        std::mem::take(&mut self.noticed)
+    }
+
     /// Has a fit be asked for at the next check.
     pub(super) fn ask(&mut self, kind: fit_tasks::Kind) {
         self.ensemble.ask(kind);
@@ -255,65 +273,6 @@ impl Target {
             severity: anomalous.map(|target| setup.severities.of(&target)),
             firing: self.firing().map(Incident::severity).max(),
         }
-    }
-
-    /// Evaluates every signal into the slots of its outputs.
-    fn read(&mut self, at: Timestamp, setup: &Setup) {
-        self.values.fill(None);
-        for signal in 0..setup.signals.len() {
-            let plan = &setup.signals[signal].1;
-            match plan.read(self.window.view(), at, &mut self.selections[signal]) {
-                Ok(readings) => {
-                    self.no_data[signal] = readings.values.is_empty().then(|| self.why_silent(setup, signal));
-                    self.dropped += readings.dropped as u64;
-                    for (output, value) in readings.values {
-                        let output = beside::beside(output, &self.setup.labels);
-                        if let Some(slot) = self.slot_of(signal, &output, at, setup) {
-                            self.values[slot] = Some(value);
-                        }
-                    }
-                }
-                Err(error) => self.no_data[signal] = Some(error.to_string()),
-            }
-        }
-    }
-
-    /// The slot of an output: its own, a free one, a new one, or that of an output not seen for longest.
-    fn slot_of(&mut self, signal: usize, output: &Labels, at: Timestamp, setup: &Setup) -> Option<usize> {
-        let of_signal = |slot: &&mut Slot| slot.signal == signal;
-        let known =
-            self.slots.iter_mut().position(|slot| of_signal(&slot) && slot.output.as_ref() == Some(output));
-        let slot = known.or_else(|| self.assign(signal, output, at, setup))?;
-        self.slots[slot].seen = at;
-        Some(slot)
-    }
-
-    fn assign(&mut self, signal: usize, output: &Labels, at: Timestamp, setup: &Setup) -> Option<usize> {
-        if self.slots[signal].output.is_none() {
-            self.slots[signal].name(output, setup);
-            return Some(signal);
-        }
-        // With a second series the signal is no single one any more.
-        self.ensemble.leave_vector(signal);
-        let taken: Vec<usize> = (0..self.slots.len()).filter(|s| self.slots[*s].signal == signal).collect();
-        if taken.len() < MOST_SERIES {
-            let mut slot = Slot::empty(signal, setup);
-            slot.name(output, setup);
-            self.ensemble.add(slot.metric(setup, false));
-            self.slots.push(slot);
-            self.values.push(None);
-            return Some(self.slots.len() - 1);
-        }
-        let is_free = |slot: &usize| self.slots[*slot].seen < at && !self.slots[*slot].machine.is_active();
-        let slot = taken.into_iter().filter(is_free).min_by_key(|slot| self.slots[*slot].seen);
-        let Some(slot) = slot else {
-            self.dropped += 1;
-            return None;
-        };
-        self.slots[slot].name(output, setup);
-        self.canonical.end(slot, at);
-        self.ensemble.replace(slot, self.slots[slot].metric(setup, false));
-        Some(slot)
     }
 
     fn move_incidents(&mut self, at: Timestamp, setup: &Setup) -> Vec<Change> {
@@ -457,7 +416,14 @@ impl Target {
 impl Slot {
     fn empty(signal: usize, setup: &Setup) -> Self {
         let labels = Labels::new([("metric_name", setup.signals[signal].0.name.as_str())]);
-        Self { signal, labels, output: None, machine: Machine::default(), seen: Timestamp::default() }
+        Self {
+            signal,
+            labels,
+            output: None,
+            machine: Machine::default(),
+            seen: Timestamp::default(),
+            impossible: None,
+        }
     }
 
     fn name(&mut self, output: &Labels, setup: &Setup) {

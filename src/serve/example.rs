@@ -31,6 +31,8 @@ pub(super) fn snapshot(metrics: &[&str], at: Timestamp) -> Snapshot {
         series: 20,
         window_bytes: 1000,
         refused: 0,
+        out_of_bounds: vec![("cpu_usage".to_owned(), 0)],
+        glitches: 0,
         detectors: Detector::ALL.map(|detector| DetectorStatus {
             detector,
             enabled: true,

@@ -154,6 +154,27 @@ fn targets(page: &mut Page, snapshot: &Snapshot) {
         ("dwcp_samples_refused", "counter", "Samples refused because the window or the signal was full."),
         |t| Some(t.refused as f64),
     );
+    page.family(
+        "dwcp_samples_out_of_bounds",
+        "counter",
+        "Values of a signal that are impossible by its min and max.",
+    );
+    for target in &snapshot.targets {
+        for (signal, count) in &target.out_of_bounds {
+            let metric = [("metric_name", signal.as_str())];
+            let labels = target.labels.iter().chain(metric);
+            page.sample("dwcp_samples_out_of_bounds_total", labels, *count as f64);
+        }
+    }
+    page.per_target(
+        snapshot,
+        (
+            "dwcp_counter_glitches",
+            "counter",
+            "Counters that fell by less than a tenth and did not begin anew.",
+        ),
+        |t| Some(t.glitches as f64),
+    );
     page.per_target(snapshot, ("dwcp_window_series", "gauge", "Raw series held."), |t| Some(t.series as f64));
     page.per_target(snapshot, ("dwcp_window_bytes", "gauge", "Bytes of the raw series' buffers."), |t| {
         Some(t.window_bytes as f64)

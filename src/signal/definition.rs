@@ -46,6 +46,12 @@ pub struct Definition {
     /// The same as a share of what is expected; the larger of both holds.
     #[serde(default = "min_deviation_ratio")]
     pub min_deviation_ratio: f64,
+    /// The least value that is possible, in the signal's unit: one below it was read wrongly, and is no data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<f64>,
+    /// The largest value that is possible, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<f64>,
     /// Whether it is an anomaly where what recurs, as a daily backup does, is missing.
     #[serde(default)]
     pub expects: bool,
@@ -65,6 +71,8 @@ impl Definition {
             direction: Direction::Both,
             min_deviation: 0.0,
             min_deviation_ratio: RELATIVE,
+            min: None,
+            max: None,
             expects: false,
             expr: name.to_owned(),
             runbook_url: None,
@@ -78,6 +86,8 @@ impl Definition {
             below: self.direction != Direction::Up,
             min_deviation: self.min_deviation,
             relative: self.min_deviation_ratio,
+            lowest: self.min.unwrap_or(f64::NEG_INFINITY),
+            highest: self.max.unwrap_or(f64::INFINITY),
             recurrences: self.expects,
         }
     }
@@ -100,16 +110,19 @@ pub fn defaults() -> Vec<Definition> {
         direction,
         min_deviation,
         min_deviation_ratio: RELATIVE,
+        min: Some(0.0),
+        max: (unit == "%").then_some(100.0),
         expects: false,
         expr,
         runbook_url: None,
     };
     let (up, both) = (Direction::Up, Direction::Both);
     let bandwidth = format!("{} * 8 / 1e6", both_ways("bytes"));
-    let loss = "avg(dwcp_probe_loss_ratio) * 100 or 100 * sum(rate(node_netstat_Tcp_RetransSegs[$__rate_interval])) \
-                / clamp_min(sum(rate(node_netstat_Tcp_OutSegs[$__rate_interval])), 1)";
+    // Where little is sent, more may be lost or broken than one a second: that is all of it, not more than all.
+    let loss = "avg(dwcp_probe_loss_ratio) * 100 or clamp_max(100 * sum(rate(node_netstat_Tcp_RetransSegs[$__rate_interval])) \
+                / clamp_min(sum(rate(node_netstat_Tcp_OutSegs[$__rate_interval])), 1), 100)";
     let errors = format!(
-        "100 * ({} + {}) / clamp_min({}, 1)",
+        "clamp_max(100 * ({} + {}) / clamp_min({}, 1), 100)",
         both_ways("errs"),
         both_ways("drop"),
         both_ways("packets")

@@ -1,5 +1,6 @@
 //! Evaluation of a plan at one instant.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 
 use super::chosen::{Choice, Chosen, Selections};
@@ -72,6 +73,8 @@ pub(super) struct Eval<'a> {
     pub(super) fill: Fill,
     pub(super) chosen: &'a [Choice],
     pub(super) memo: &'a Memo,
+    /// Counters of which the newest sample has fallen a little.
+    pub(super) glitches: &'a Cell<usize>,
 }
 
 pub(super) type Vector = Vec<(Labels, f64)>;
@@ -87,9 +90,21 @@ impl Plan {
         fill: Fill,
         selections: &mut Selections,
     ) -> Result<Value, EvalError> {
+        self.eval_with(window, at, fill, selections, &Cell::new(0))
+    }
+
+    /// The same; counts counters of which the newest sample has fallen a little.
+    pub(super) fn eval_with(
+        &self,
+        window: WindowView<'_>,
+        at: Timestamp,
+        fill: Fill,
+        selections: &mut Selections,
+        glitches: &Cell<usize>,
+    ) -> Result<Value, EvalError> {
         selections.refresh(self, window);
         let Selections { chosen, memo, .. } = selections;
-        Eval { plan: self, window, at, whole: at, fill, chosen, memo }.node(&self.root)
+        Eval { plan: self, window, at, whole: at, fill, chosen, memo, glitches }.node(&self.root)
     }
 }
 

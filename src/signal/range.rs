@@ -2,7 +2,7 @@
 
 use super::eval::{Eval, EvalError, Fill, Value, distinct};
 use super::plan::Node;
-use super::{subquery, trend};
+use super::{glitch, subquery, trend};
 use crate::series::Labels;
 
 /// What is said of the samples of one series within a range.
@@ -81,7 +81,8 @@ pub(super) fn call(
         Node::Subquery(sub) => {
             let bounds = eval.bounds(eval.moment(sub.back), sub.range);
             let mut result = Vec::new();
-            for (labels, samples) in subquery::matrix(eval, sub)? {
+            for (labels, mut samples) in subquery::matrix(eval, sub)? {
+                let bounds = mend(eval, function, &mut samples, bounds);
                 let Some(value) = apply(function, &samples, bounds, params)? else { continue };
                 result.push((if function == Ranged::Last { labels } else { eval.bare(&labels) }, value));
             }
@@ -103,7 +104,8 @@ fn over_selector(
     let mut result: Vec<(Labels, f64)> = Vec::with_capacity(chosen.series.len());
     for one in &chosen.series {
         samples.clear();
-        samples.extend(eval.samples(one, bounds));
+        samples.extend(eval.samples(one, Bounds { start: start(eval, function, bounds), ..bounds }));
+        let bounds = mend(eval, function, &mut samples, bounds);
         let Some(value) = apply(function, &samples, bounds, params)? else { continue };
         let labels = if function == Ranged::Last { &one.labels } else { &one.bare };
         result.push((labels.clone(), value));
@@ -111,6 +113,25 @@ fn over_selector(
     // Of one name, they differ without it as they did with it.
     let differ = chosen.of_one_name || function == Ranged::Last;
     Ok(Value::Vector(if differ { result } else { distinct(result)? }))
+}
+
+/// Whether counters are mended: only where people do not ask for what Prometheus would say.
+fn mends(eval: &Eval<'_>, function: Ranged) -> bool {
+    eval.fill == Fill::Filled && matches!(function, Ranged::Rate | Ranged::Increase | Ranged::InstantRate)
+}
+
+/// Where the samples begin that tell whether a counter fell.
+fn start(eval: &Eval<'_>, function: Ranged, bounds: Bounds) -> i64 {
+    if mends(eval, function) { bounds.start.saturating_sub(bounds.end - bounds.start) } else { bounds.start }
+}
+
+fn mend(eval: &Eval<'_>, function: Ranged, samples: &mut Vec<(i64, f64)>, bounds: Bounds) -> Bounds {
+    if !mends(eval, function) {
+        return bounds;
+    }
+    let (bounds, is_new) = glitch::mend(samples, bounds);
+    eval.glitches.set(eval.glitches.get() + usize::from(is_new));
+    bounds
 }
 
 fn apply(

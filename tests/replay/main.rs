@@ -12,6 +12,7 @@ mod golden;
 mod host;
 mod kept;
 mod late;
+mod misread;
 mod properties;
 mod rare;
 mod ready;

@@ -15,7 +15,7 @@ impl Target {
         let Some(first) = rows.times.first().copied().filter(|_| self.checks == 0) else { return false };
         let slots = slots(means, setup);
         for (row, at) in means.times.iter().enumerate().filter(|(_, at)| **at < first) {
-            self.fill(means, &slots, row);
+            self.fill(means, &slots, row, setup);
             self.ensemble.remember(*at, &self.values);
         }
         self.go_through(rows, setup);
@@ -35,7 +35,7 @@ impl Target {
                 }
             }
             self.note_gap(*at, setup);
-            self.fill(rows, &slots, row);
+            self.fill(rows, &slots, row, setup);
             let lesson = if row < studied { Lesson::Study } else { Lesson::Rehearse };
             self.ensemble.teach(*at, &self.values, lesson, &mut self.work);
         }
@@ -48,11 +48,12 @@ impl Target {
         self.last_tick = Some(at);
     }
 
-    fn fill(&mut self, memories: &Memories, slots: &[Option<usize>], row: usize) {
+    fn fill(&mut self, memories: &Memories, slots: &[Option<usize>], row: usize, setup: &Setup) {
         self.values.fill(None);
         for (value, slot) in memories.values[row * slots.len()..].iter().zip(slots) {
             if let Some(slot) = slot {
-                self.values[*slot] = *value;
+                let effect_filter = setup.signals[self.slots[*slot].signal].0.effect_filter();
+                self.values[*slot] = value.and_then(|value| effect_filter.meant(value));
             }
         }
     }

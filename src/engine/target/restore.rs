@@ -25,6 +25,8 @@ impl Target {
             last_verdict: self.last_verdict,
             last_scrape: self.last_scrape,
             counts: [self.processed, self.rejected, self.dropped],
+            out_of_bounds: self.out_of_bounds.clone(),
+            glitches: self.glitches,
         };
         KeptTarget {
             about,
@@ -63,6 +65,10 @@ impl Target {
         (self.checks, self.last_tick, self.last_scrape) = (about.checks, about.last_check, about.last_scrape);
         self.last_verdict = about.last_verdict;
         [self.processed, self.rejected, self.dropped] = about.counts;
+        self.glitches = about.glitches;
+        if about.out_of_bounds.len() == self.out_of_bounds.len() {
+            self.out_of_bounds = about.out_of_bounds;
+        }
         restored
     }
 

@@ -18,8 +18,9 @@ impl Target {
     ) -> Result<Detection, Unanswerable> {
         let mut values = self.values.clone();
         for (name, value) in posted.into_iter().flatten() {
-            values[self.called(name).map_err(Unanswerable::Unclear)?] =
-                Some(*value).filter(|v| v.is_finite());
+            let slot = self.called(name).map_err(Unanswerable::Unclear)?;
+            let effect_filter = setup.signals[self.slots[slot].signal].0.effect_filter();
+            values[slot] = Some(*value).filter(|v| v.is_finite()).and_then(|v| effect_filter.meant(v));
         }
         let at =
             self.last_tick.ok_or_else(|| Unanswerable::NotYet("nothing has been scraped yet".to_owned()))?;
@@ -65,7 +66,7 @@ impl Target {
             labels: slot.labels.clone(),
             unit: definition.unit.clone(),
             value,
-            no_data: if value.is_none() { self.why_no_value(slot) } else { None },
+            no_data: if value.is_none() { self.why_no_value(slot, setup) } else { None },
             band: verdict.band.filter(|_| value.is_some()),
             outside: self.ensemble.outside(at),
             assessment: verdict.assessment,
@@ -94,6 +95,13 @@ impl Target {
             series: self.window.len(),
             window_bytes: self.window.bytes(),
             refused: self.window.refused() + self.dropped,
+            out_of_bounds: setup
+                .signals
+                .iter()
+                .map(|(signal, _)| signal.name.clone())
+                .zip(self.out_of_bounds.iter().copied())
+                .collect(),
+            glitches: self.glitches,
             detectors: Detector::ALL.map(|detector| DetectorStatus {
                 detector,
                 enabled: weights[detector.index()] > 0.0,

@@ -1,8 +1,10 @@
 //! Why there is no value where one could be.
 
+use super::read::bounds;
 use super::{Slot, Target};
 use crate::engine::Setup;
 use crate::series::Labels;
+use crate::setting::short;
 use crate::window::SeriesRef;
 
 /// Of one series of a signal whose others have values.
@@ -10,7 +12,11 @@ const SILENT: &str = "this series has no value now";
 
 impl Target {
     /// Of an output that had a value once, or whose signal has none at all.
-    pub(super) fn why_no_value(&self, slot: &Slot) -> Option<String> {
+    pub(super) fn why_no_value(&self, slot: &Slot, setup: &Setup) -> Option<String> {
+        if let Some(value) = slot.impossible {
+            let possible = bounds(&setup.signals[slot.signal].0);
+            return Some(format!("its value, {}, is impossible: min and max allow {possible}", short(value)));
+        }
         let of_signal = self.no_data[slot.signal].clone();
         of_signal.or_else(|| slot.output.is_some().then(|| SILENT.to_owned()))
     }
