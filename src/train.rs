@@ -190,13 +190,15 @@ mod tests {
     }
 
     #[test]
-    fn a_training_knows_which_side_of_a_signal_matters_and_from_which_deviation_on() {
+    fn a_training_knows_which_side_of_a_signal_matters_from_which_deviation_on_and_what_is_possible() {
         let plain = learned(&[]);
         let load =
             |direction, min_deviation| Definition { direction, min_deviation, ..Definition::plain("load") };
         assert_eq!(learned(&[load(Direction::Both, 0.0)]), plain, "which says no more than nothing does");
         assert_ne!(learned(&[load(Direction::Up, 0.0)]), plain);
         assert_ne!(learned(&[load(Direction::Both, 40.0)]), plain);
+        let impossible = Definition { min: Some(10.0), ..Definition::plain("load") };
+        assert_ne!(learned(&[impossible]), plain, "values that are no data");
         let other = Definition { direction: Direction::Up, ..Definition::plain("other") };
         assert_eq!(learned(&[other]), plain, "what is said of another signal");
     }
