@@ -72,6 +72,7 @@ pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
     // From here on SIGHUP is a wish, not the end.
     let hangup = start::Hangup::new();
     let seen = start.sources.file.as_ref().and_then(|file| std::fs::read(file).ok());
+    let was_blank = start.config.is_some() && start.sources.is_blank();
     let (telemetry, registry) = Telemetry::new();
     let (messages, inbox) = mpsc::channel(QUEUE);
     let (show, snapshots) = watch::channel(Arc::new(Snapshot::default()));
@@ -94,6 +95,7 @@ pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
         snapshots: snapshots.clone(),
         running: None,
         seen,
+        was_blank,
         models: None,
         storage: None,
         telling: Telling::default(),
@@ -155,6 +157,8 @@ struct App {
     running: Option<Running>,
     /// The file's content when it was last read.
     seen: Option<Vec<u8>>,
+    /// The file had nothing in it when it was last taken up.
+    was_blank: bool,
     models: Option<Models>,
     /// What is kept where; `None` until a configuration has told.
     storage: Option<Storage>,
@@ -357,14 +361,26 @@ impl App {
         changed
     }
 
+    /// Fails if the file had something in it and has nothing now: it was cut short, and nobody means to end it all so.
+    fn not_emptied(&self) -> Result<(), Problems> {
+        if self.was_blank || !self.sources.is_blank() {
+            return Ok(());
+        }
+        let file = self.sources.file.as_deref().unwrap_or(Path::new("")).display();
+        Err(Problems(vec![format!(
+            "{file}: is empty and was not; write it anew, or restart to go on without (enabled: false ends detection)"
+        )]))
+    }
+
     async fn reload(&mut self, reason: &str, messages: &mpsc::Sender<Message>) -> Result<(), Problems> {
         // Before it is read: what is written meanwhile is seen at the next look.
         self.has_changed();
-        let outcome = self.sources.load_whole(&self.overlay);
+        let outcome = self.not_emptied().and_then(|()| self.sources.load_whole(&self.overlay));
         self.telemetry.reloaded(outcome.is_ok(), unix_now());
         match outcome {
             Ok((config, overlay)) => {
                 tracing::info!(reason, "configuration reloaded");
+                self.was_blank = self.sources.is_blank();
                 self.overlay = overlay;
                 if let Err(error) = self.open_storage(&config).await {
                     tracing::error!(error, "the state is kept in memory only");

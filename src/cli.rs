@@ -118,6 +118,10 @@ struct Run {
     /// URL under which people reach this sidecar; http://HOSTNAME:PORT by default.
     #[arg(long = "web.external-url")]
     external_url: Option<String>,
+    /// Further names that requests may call this sidecar by in their Host header, without a port, parted by commas: those of
+    /// a Service or a proxy, say. Its addresses, localhost, its host name and the external URL's name are known.
+    #[arg(long = "web.allowed-hosts", value_delimiter = ',')]
+    allowed_hosts: Vec<String>,
     /// Let requests change things; on by default on a loopback address outside containers.
     #[arg(long = "web.enable-changes", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     enable_changes: Option<bool>,

@@ -136,6 +136,7 @@ impl Sources {
         strict(Path::new(HANDED_DOWN), self.handed_down())?;
         strict(name, &text)?;
         let mut config = self.layer(&text, overlay)?;
+        config.alert.switched_off = self.switched_off(&config.alert);
         if let Some(directory) = self.file.as_deref().and_then(Path::parent) {
             resolve(directory, config.alert.files());
             resolve(directory, config.detector.priors_file());
@@ -183,6 +184,27 @@ impl Sources {
     fn handed_down(&self) -> &str {
         let found = self.environment.iter().find(|(name, _)| name == HANDED_DOWN);
         found.map(|(_, text)| text.as_str()).filter(|text| !text.trim().is_empty()).unwrap_or("{}")
+    }
+
+    /// Whether there is nothing in the file; one that cannot be read is not empty.
+    pub fn is_blank(&self) -> bool {
+        let Some(path) = &self.file else { return false };
+        read(path).is_ok_and(|text| Layer::read(&text).is_ok_and(|layer| layer.is_empty()))
+    }
+
+    /// Kinds of channels that a variable has switched off.
+    fn switched_off(&self, alert: &notify::config::Config) -> Vec<&'static str> {
+        let is_off = |kind: &&'static str| match *kind {
+            "slack" => !alert.slack_enabled,
+            "pagerduty" => !alert.pagerduty_enabled,
+            "webhook" => !alert.webhook_enabled,
+            _ => !alert.email_enabled,
+        };
+        let is_said = |kind: &&'static str| {
+            let switch = overlay::variable(&format!("alert.{kind}_enabled"));
+            self.variables().any(|(name, _)| name.eq_ignore_ascii_case(&switch))
+        };
+        notify::config::SWITCHED.into_iter().filter(|kind| is_off(kind) && is_said(kind)).collect()
     }
 
     fn variables(&self) -> impl Iterator<Item = (&str, &str)> {

@@ -18,7 +18,10 @@ const MAY_IMPORT: [(&str, &[&str]); 28] = [
     ("probe", &["series", "setting", "exposition"]),
     ("hostmetrics", &["exposition", "series"]),
     ("notify", &["series", "setting", "detect", "incident", "engine"]),
-    ("serve", &["series", "setting", "signal", "detect", "incident", "engine", "accept", "negotiate"]),
+    (
+        "serve",
+        &["series", "setting", "signal", "detect", "incident", "engine", "accept", "disk", "negotiate"],
+    ),
     ("dataset", &["series"]),
     ("disk", &[]),
     ("accept", &[]),

@@ -24,7 +24,8 @@ impl App {
             }
             SettingsChange::Delete => Overlay::default(),
         };
-        let config = self.sources.load_over(&overlay).map_err(|problems| match change {
+        let config = self.not_emptied().and_then(|()| self.sources.load_over(&overlay));
+        let config = config.map_err(|problems| match change {
             SettingsChange::Put(_) => Refused::Bad(problems.to_string()),
             SettingsChange::Delete => Refused::Failed(problems.to_string()),
         })?;

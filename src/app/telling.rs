@@ -148,7 +148,18 @@ pub(super) fn channels(config: &Config, external_url: &str) -> Vec<Configured> {
         missing_for: identity(config, external_url).heartbeat * 4,
     };
     let mut all = channels::enabled(alert, &how);
-    all.extend(native(config).iter().flat_map(|native| native.channels(&how)));
+    all.extend(native(config).iter().flat_map(|native| native.channels(&how)).filter(|routed| {
+        let kind = routed.notifier.endpoint().notifier;
+        let may = !alert.is_all_switched_off() && !alert.switched_off.contains(&kind);
+        if !may {
+            tracing::warn!(
+                channel = routed.channel.rules.place,
+                variable = %format!("DWCP__ALERT__{}_ENABLED", kind.to_uppercase()),
+                "is not told: the environment has switched this kind of channel off, alert.alertmanager_config or not"
+            );
+        }
+        may
+    }));
     all
 }
 
@@ -222,5 +233,31 @@ pub(crate) fn identity(config: &Config, external_url: &str) -> Identity {
         external_url: external_url.to_owned(),
         heartbeat: config.check_interval.0.max(alert.resend()),
         shared_nodes: alert.shared_nodes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Sources;
+
+    #[test]
+    fn what_the_environment_has_switched_off_is_not_told_by_an_alertmanagers_configuration_either() {
+        let directory = tempfile::tempdir().unwrap();
+        let routes = "route: {receiver: all}\nreceivers:\n  - name: all\n    webhook_configs: [{url: 'http://127.0.0.1:1/a'}]\n    \
+                      slack_configs: [{api_url: 'http://127.0.0.1:1/b', channel: c}]\n";
+        std::fs::write(directory.path().join("am.yml"), routes).unwrap();
+        let file = directory.path().join("c.yaml");
+        std::fs::write(&file, "alert: {alertmanager_config: am.yml}\n").unwrap();
+        let told = |off: &[&str]| {
+            let variable = |kind: &&str| (format!("DWCP__ALERT__{kind}_ENABLED"), "false".to_owned());
+            let environment = off.iter().map(variable).collect();
+            let sources = Sources { file: Some(file.clone()), environment, ..Sources::default() };
+            let found = channels(&sources.load().unwrap(), "http://web-1:10091");
+            found.iter().map(|found| found.notifier.endpoint().notifier).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&[]), ["slack", "webhook"]);
+        assert_eq!(told(&["WEBHOOK"]), ["slack"]);
+        assert_eq!(told(&["SLACK", "PAGERDUTY", "WEBHOOK", "EMAIL"]), Vec::<&str>::new());
     }
 }

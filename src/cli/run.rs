@@ -101,10 +101,13 @@ fn guard(args: &Run, address: SocketAddr, in_container: bool, own_name: &str, ex
     let external = reqwest::Url::parse(external_url).ok().and_then(|url| url.host_str().map(str::to_owned));
     let listen_name = args.listen_address.rsplit_once(':').map(|(name, _)| name.to_owned());
     let listen_name = listen_name.filter(|name| !name.is_empty());
+    // Listening on all addresses is no address that anybody could mean.
+    let listen_name = listen_name.filter(|_| !address.ip().is_unspecified());
     let names = ["localhost", "127.0.0.1", "[::1]", own_name].map(str::to_owned);
+    let allowed = args.allowed_hosts.iter().cloned();
     Guard {
         changes_enabled: args.enable_changes.unwrap_or(address.ip().is_loopback() && !in_container),
-        hosts: names.into_iter().chain(external).chain(listen_name).collect(),
+        hosts: names.into_iter().chain(external).chain(listen_name).chain(allowed).collect(),
         any_address: address.ip().is_unspecified(),
         external_origin: reqwest::Url::parse(external_url)
             .map(|url| url.origin().ascii_serialization())

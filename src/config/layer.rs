@@ -23,6 +23,11 @@ impl Layer {
             _ => Ok(Self::default()),
         }
     }
+
+    /// Whether it sets nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 impl Source for Layer {

@@ -252,6 +252,34 @@ fn an_error_that_the_file_alone_has_not_is_blamed_on_the_variable() {
 }
 
 #[test]
+fn a_channel_that_a_variable_switches_off_is_off_and_one_that_is_off_by_default_may_be_routed_to() {
+    let text = "alert: {webhook_enabled: false, slack_enabled: true, slack_webhook_url: 'http://a/b'}";
+    let off = |variables: &[(&str, &str)]| load(text, variables).unwrap().alert.switched_off;
+    assert!(off(&[]).is_empty());
+    assert_eq!(off(&[("DWCP__ALERT__WEBHOOK_ENABLED", "false")]), ["webhook"]);
+    assert_eq!(off(&[("DWCP__ALERT__SLACK_ENABLED", "no")]), ["slack"]);
+    assert!(off(&[("DWCP__ALERT__SLACK_ENABLED", "true")]).is_empty());
+    let all = ["SLACK", "PAGERDUTY", "WEBHOOK", "EMAIL"].map(|kind| format!("DWCP__ALERT__{kind}_ENABLED"));
+    let all: Vec<(&str, &str)> = all.iter().map(|name| (name.as_str(), "false")).collect();
+    let alert = load(text, &all).unwrap().alert;
+    assert!(alert.is_all_switched_off() && !alert.has_channels());
+}
+
+#[test]
+fn a_file_without_a_key_is_blank() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("c.yaml");
+    let sources = Sources { file: Some(file.clone()), ..Sources::default() };
+    assert!(!sources.is_blank(), "it is not there");
+    for (text, is_blank) in
+        [("", true), ("\u{feff}\n# x\n", true), ("---\n", true), ("{}", true), ("enabled: true", false)]
+    {
+        std::fs::write(&file, text).unwrap();
+        assert_eq!(sources.is_blank(), is_blank, "{text:?}");
+    }
+}
+
+#[test]
 fn files_that_are_named_lie_beside_the_file_that_names_them() {
     let directory = tempfile::tempdir().unwrap();
     let beside = |name: &str| directory.path().join(name);

@@ -80,7 +80,14 @@ pub struct Config {
     pub smtp_tls: SmtpTls,
     /// Whom to trust, and who we are.
     pub smtp_tls_config: Tls,
+    /// Kinds of channels that whoever deploys has switched off in the environment; so `alertmanager_config`
+    /// cannot speak by them.
+    #[serde(skip)]
+    pub switched_off: Vec<&'static str>,
 }
+
+/// The kinds of channels that have a switch, as their counts and their switches (`slack_enabled`) name them.
+pub const SWITCHED: [&str; 4] = ["slack", "pagerduty", "webhook", "email"];
 
 impl Default for Config {
     fn default() -> Self {
@@ -116,6 +123,7 @@ impl Default for Config {
             smtp_password_file: String::new(),
             smtp_tls: SmtpTls::default(),
             smtp_tls_config: Tls::default(),
+            switched_off: Vec::new(),
         }
     }
 }
@@ -354,7 +362,12 @@ impl Config {
     /// Whether anybody can be told natively.
     pub fn has_channels(&self) -> bool {
         let enabled = [self.slack_enabled, self.pagerduty_enabled, self.webhook_enabled, self.email_enabled];
-        enabled.contains(&true) || !self.alertmanager_config.is_empty()
+        enabled.contains(&true) || (!self.alertmanager_config.is_empty() && !self.is_all_switched_off())
+    }
+
+    /// Whether nobody may be told natively, by whatever kind of channel.
+    pub fn is_all_switched_off(&self) -> bool {
+        SWITCHED.iter().all(|kind| self.switched_off.contains(kind))
     }
 
     /// Every file that it names.

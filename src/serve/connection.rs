@@ -35,6 +35,8 @@ const GRACE: Duration = Duration::from_secs(3);
 pub(super) struct Peer {
     /// A certificate that the configured authority has signed was shown.
     pub(super) is_certified: bool,
+    /// The connection is encrypted.
+    pub(super) is_encrypted: bool,
 }
 
 /// Takes connections until told to stop, then lets open requests end.
@@ -60,7 +62,7 @@ async fn connect(stream: TcpStream, router: Router, web: Arc<WebConfig>, watcher
     // Whoever does not shake hands, or not in time, is let go.
     if let Ok(Ok(stream)) = tokio::time::timeout(HEADERS, handshake).await {
         let shown = stream.get_ref().1.peer_certificates().is_some_and(|chain| !chain.is_empty());
-        let peer = Peer { is_certified: shown && web.verifies_clients };
+        let peer = Peer { is_certified: shown && web.verifies_clients, is_encrypted: true };
         speak(stream, router, peer, watcher).await;
     }
 }

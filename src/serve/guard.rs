@@ -1,9 +1,10 @@
-//! Who is let in, and who may change anything: requests that do must be let in, be plain JSON, and be meant for us.
+//! Who is let in, and who may change anything. All requests must be meant for us; those that change something must be let
+//! in, be plain JSON, and come from no foreign page. What cannot be read is refused: each rule says what is let through.
 
 use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -30,11 +31,19 @@ const PATIENCE: Duration = Duration::from_mins(1);
 #[derive(Clone, Copy)]
 struct Known(bool);
 
-/// Lets in whom the web configuration names.
+/// Lets in whom the web configuration names, and only what is meant for us: a page that had its name resolved to our
+/// address must not read either.
 pub(super) async fn admit(State(shared): State<Shared>, mut request: Request, next: Next) -> Response {
     let web = shared.web.current();
-    let peer = request.extensions_mut().remove::<Peer>().unwrap_or_default();
-    let mut response = if web.users.is_empty() || web.users.admit(request.headers()).await {
+    let peer = request.extensions().get::<Peer>().copied().unwrap_or_default();
+    let mut response = if let Err(reason) = shared.guard.is_meant(request.uri(), request.headers()) {
+        api::error(StatusCode::FORBIDDEN, "forbidden", reason)
+    } else if web.tls.is_some() && !peer.is_encrypted {
+        // The connection is older than the encryption.
+        let told = "this listener speaks TLS by now; connect anew";
+        ([(header::CONNECTION, "close")], api::error(StatusCode::BAD_REQUEST, "bad_data", told))
+            .into_response()
+    } else if web.users.is_empty() || web.users.admit(request.headers()).await {
         request.extensions_mut().insert(Known(!web.users.is_empty() || peer.is_certified));
         tokio::time::timeout(PATIENCE, next.run(request)).await.unwrap_or_else(|_| {
             api::error(
@@ -59,31 +68,58 @@ pub(super) async fn admit(State(shared): State<Shared>, mut request: Request, ne
 /// Refuses changes that break a rule. It lies on the routes that change something, so that others say what they are.
 pub(super) async fn may_change(State(shared): State<Shared>, request: Request, next: Next) -> Response {
     let is_known = request.extensions().get::<Known>().is_some_and(|known| known.0);
-    match shared.guard.refusal(is_known, request.uri().path(), request.headers()) {
+    let peer = request.extensions().get::<Peer>().copied().unwrap_or_default();
+    match shared.guard.refusal(is_known, peer, request.uri().path(), request.headers()) {
         Some((status, reason)) => api::error(status, "forbidden", reason),
         None => next.run(request).await,
     }
 }
 
+/// The header's value, if the header is there once and is text; `Err` if it is there in another way.
+fn only(headers: &HeaderMap, name: impl header::AsHeaderName) -> Result<Option<&str>, ()> {
+    let mut all = headers.get_all(name).iter();
+    match (all.next(), all.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value.to_str().map(Some).map_err(|_| ()),
+        _ => Err(()),
+    }
+}
+
 impl Guard {
-    /// Why a request is refused.
-    fn refusal(&self, is_known: bool, path: &str, headers: &HeaderMap) -> Option<(StatusCode, &'static str)> {
-        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-        if !text(header::HOST).is_some_and(|host| self.is_ours(host)) {
-            return Some((
-                StatusCode::FORBIDDEN,
-                "the Host header names none of our addresses; see --web.external-url",
-            ));
+    /// Fails unless the request names one of our addresses, wherever it names one.
+    fn is_meant(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), &'static str> {
+        let is_named = only(headers, header::HOST).is_ok_and(|host| host.is_some_and(|h| self.is_ours(h)));
+        if is_named && uri.authority().is_none_or(|authority| self.is_ours(authority.as_str())) {
+            return Ok(());
         }
-        let host = text(header::HOST).unwrap_or_default();
-        if text(header::ORIGIN).is_some_and(|origin| !self.is_own_page(origin, host)) {
+        Err("the Host header names none of our addresses; see --web.external-url and --web.allowed-hosts")
+    }
+
+    /// Why a change is refused that is meant for us.
+    fn refusal(
+        &self,
+        is_known: bool,
+        peer: Peer,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> Option<(StatusCode, &'static str)> {
+        let host = only(headers, header::HOST).ok().flatten().unwrap_or_default();
+        let is_from_us = only(headers, header::ORIGIN)
+            .is_ok_and(|origin| origin.is_none_or(|origin| self.is_own_page(origin, peer, host)));
+        if !is_from_us {
             return Some((StatusCode::FORBIDDEN, "the Origin header names a foreign site"));
+        }
+        // Said by browsers, also where they leave out the origin.
+        let is_from_here = only(headers, "sec-fetch-site")
+            .is_ok_and(|site| site.is_none_or(|site| ["same-origin", "none"].contains(&site)));
+        if !is_from_here {
+            return Some((StatusCode::FORBIDDEN, "the Sec-Fetch-Site header tells of a foreign site"));
         }
         if !self.changes_enabled && !is_known {
             let remedy = "changes are not enabled; start with --web.enable-changes, or with users in --web.config.file";
             return Some((StatusCode::FORBIDDEN, remedy));
         }
-        let is_json = text(header::CONTENT_TYPE).is_some_and(|kind| {
+        let is_json = only(headers, header::CONTENT_TYPE).ok().flatten().is_some_and(|kind| {
             kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
         });
         if path != "/-/reload" && !is_json {
@@ -92,24 +128,44 @@ impl Guard {
         None
     }
 
-    /// Whether a page of ours asks: under the name and port that it was asked by, or under the external URL.
-    fn is_own_page(&self, origin: &str, host: &str) -> bool {
-        let authority = origin.split("://").nth(1).unwrap_or_default();
-        let same_port = name_and_port(authority).1 == name_and_port(host).1;
-        (self.is_ours(authority) && same_port) || self.external_origin.eq_ignore_ascii_case(origin)
+    /// Whether a page of ours asks: under a name of ours, or the very address that it was asked by, and that port; or under
+    /// the external URL.
+    fn is_own_page(&self, origin: &str, peer: Peer, host: &str) -> bool {
+        if !self.external_origin.is_empty() && self.external_origin.eq_ignore_ascii_case(origin) {
+            return true;
+        }
+        let (scheme, default) = if peer.is_encrypted { ("https", 443) } else { ("http", 80) };
+        let Some((named, authority)) = origin.split_once("://") else { return false };
+        let (Some((name, port)), Some((asked, asked_port))) = (name_and_port(authority), name_and_port(host))
+        else {
+            return false;
+        };
+        named.eq_ignore_ascii_case(scheme)
+            && port.unwrap_or(default) == asked_port.unwrap_or(default)
+            && (self.is_named(name) || name.eq_ignore_ascii_case(asked))
     }
 
     fn is_ours(&self, authority: &str) -> bool {
-        let name = name_and_port(authority).0;
-        let is_address = name.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
-        self.hosts.iter().any(|host| host.eq_ignore_ascii_case(name)) || (self.any_address && is_address)
+        let Some((name, _)) = name_and_port(authority) else { return false };
+        // An address cannot be resolved to another, so that it is meant, by whatever way it has come here.
+        let is_address = || name.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
+        self.is_named(name) || (self.any_address && is_address())
+    }
+
+    fn is_named(&self, name: &str) -> bool {
+        self.hosts.iter().any(|host| host.eq_ignore_ascii_case(name))
     }
 }
 
-fn name_and_port(authority: &str) -> (&str, Option<&str>) {
+/// The parts of `NAME` or `NAME:PORT`; `None` if it is neither.
+fn name_and_port(authority: &str) -> Option<(&str, Option<u16>)> {
     match authority.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => (name, Some(port)),
-        _ => (authority, None),
+        Some((name, "")) => Some((name, None)),
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => {
+            port.parse().ok().map(|port| (name, Some(port)))
+        }
+        Some((name, _)) if !name.starts_with('[') => None,
+        _ => Some((authority, None)),
     }
 }
 
@@ -117,45 +173,137 @@ fn name_and_port(authority: &str) -> (&str, Option<&str>) {
 mod tests {
     use super::*;
 
+    const HOSTS: [&str; 4] = ["localhost", "127.0.0.1", "[::1]", "web1"];
+    const JSON: (&str, &str) = ("content-type", "application/json; charset=utf-8");
+    const HOST: (&str, &str) = ("host", "127.0.0.1:10091");
+
+    fn guard(changes_enabled: bool, any_address: bool) -> Guard {
+        Guard {
+            changes_enabled,
+            hosts: HOSTS.map(str::to_owned).to_vec(),
+            any_address,
+            external_origin: "https://anomalies.example".to_owned(),
+        }
+    }
+
+    fn map(headers: &[(&str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            let name: header::HeaderName = name.parse().unwrap();
+            map.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        map
+    }
+
+    /// The status of a refusal.
+    fn change(guard: &Guard, is_known: bool, path: &str, headers: &[(&str, &str)]) -> Option<u16> {
+        let map = map(headers);
+        if guard.is_meant(&Uri::from_static("/x"), &map).is_err() {
+            return Some(403);
+        }
+        guard.refusal(is_known, Peer::default(), path, &map).map(|(status, _)| status.as_u16())
+    }
+
     #[test]
     fn a_change_must_be_let_in_be_json_and_be_meant_for_us() {
-        let guard = |changes_enabled| Guard {
-            changes_enabled,
-            hosts: ["localhost", "127.0.0.1", "[::1]", "web1"].map(str::to_owned).to_vec(),
-            any_address: false,
-            external_origin: "https://anomalies.example".to_owned(),
-        };
-        let json = ("content-type", "application/json; charset=utf-8");
-        let host = ("host", "127.0.0.1:10091");
         for (path, headers, enabled, status) in [
-            ("/x", vec![host, json], true, None),
-            ("/x", vec![host, json], false, Some(403)),
-            ("/x", vec![host], true, Some(415)),
-            ("/x", vec![host, ("content-type", "text/plain")], true, Some(415)),
-            ("/-/reload", vec![host], true, None),
-            ("/-/reload", vec![host], false, Some(403)),
-            ("/x", vec![("host", "evil.example:10091"), json], true, Some(403)),
-            ("/x", vec![json], true, Some(403)),
-            ("/x", vec![host, json, ("origin", "http://evil.example")], true, Some(403)),
-            ("/x", vec![host, json, ("origin", "null")], true, Some(403)),
-            ("/x", vec![host, json, ("origin", "http://WEB1:10091")], true, None),
-            ("/x", vec![host, json, ("origin", "http://127.0.0.1:3000")], true, Some(403)),
-            ("/x", vec![host, json, ("origin", "https://anomalies.example")], true, None),
-            ("/x", vec![("host", "[::1]:10091"), json], true, None),
-            ("/x", vec![("host", "10.0.0.1"), json], true, Some(403)),
+            ("/x", vec![HOST, JSON], true, None),
+            ("/x", vec![HOST, JSON], false, Some(403)),
+            ("/x", vec![HOST], true, Some(415)),
+            ("/x", vec![HOST, ("content-type", "text/plain")], true, Some(415)),
+            ("/x", vec![HOST, JSON, JSON], true, Some(415)),
+            ("/-/reload", vec![HOST], true, None),
+            ("/-/reload", vec![HOST], false, Some(403)),
+            ("/x", vec![("host", "evil.example:10091"), JSON], true, Some(403)),
+            ("/x", vec![JSON], true, Some(403)),
+            ("/x", vec![HOST, HOST, JSON], true, Some(403)),
+            ("/x", vec![HOST, JSON, ("sec-fetch-site", "cross-site")], true, Some(403)),
+            ("/x", vec![HOST, JSON, ("sec-fetch-site", "same-site")], true, Some(403)),
+            ("/x", vec![HOST, JSON, ("sec-fetch-site", "same-origin")], true, None),
+            ("/x", vec![("host", "[::1]:10091"), JSON], true, None),
+            ("/x", vec![("host", "[::1]"), JSON], true, None),
+            ("/x", vec![("host", "10.0.0.1"), JSON], true, Some(403)),
         ] {
-            let map: HeaderMap = headers
-                .iter()
-                .map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap()))
-                .collect::<Vec<(header::HeaderName, header::HeaderValue)>>()
-                .into_iter()
-                .collect();
-            let got = guard(enabled).refusal(false, path, &map).map(|(s, _)| s.as_u16());
-            assert_eq!(got, status, "{path} {headers:?} {enabled}");
+            assert_eq!(change(&guard(enabled, false), false, path, &headers), status, "{path} {headers:?}");
         }
-        let map = HeaderMap::from_iter([host, json].map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap())));
-        assert_eq!(guard(false).refusal(true, "/x", &map), None, "who is known may change");
-        let open = Guard { any_address: true, ..guard(true) };
-        assert!(open.is_ours("10.0.0.1:10091") && !open.is_ours("evil.example:10091"));
+        assert_eq!(change(&guard(false, false), true, "/x", &[HOST, JSON]), None, "who is known may change");
+    }
+
+    #[test]
+    fn a_page_may_change_something_only_if_it_is_ours() {
+        let own = [
+            "http://127.0.0.1:10091",
+            "http://WEB1:10091",
+            "http://localhost:10091",
+            "https://anomalies.example",
+        ];
+        let foreign = [
+            "http://evil.example",
+            "http://evil.example:10091",
+            "http://6.6.6.6:10091",
+            "http://93.184.216.34:10091",
+            "https://127.0.0.1:10091",
+            "http://127.0.0.1:3000",
+            "http://127.0.0.1",
+            "http://evil@localhost:10091",
+            "http://localhost:10091/evil",
+            "http://localhost:10091 http://evil.example",
+            "x://x://localhost:10091",
+            "http://\u{e9}vil:10091",
+            "file://",
+            "null",
+            "",
+        ];
+        for any_address in [false, true] {
+            let guard = guard(true, any_address);
+            for origin in own {
+                assert_eq!(change(&guard, false, "/x", &[HOST, JSON, ("origin", origin)]), None, "{origin}");
+            }
+            for origin in foreign {
+                for headers in [
+                    vec![HOST, JSON, ("origin", origin)],
+                    vec![HOST, JSON, ("origin", own[0]), ("origin", origin)],
+                ] {
+                    assert_eq!(change(&guard, false, "/x", &headers), Some(403), "{headers:?}");
+                }
+            }
+        }
+        let open = guard(true, true);
+        let by_address = |origin| change(&open, false, "/x", &[("host", "10.0.0.5:10091"), JSON, origin]);
+        assert_eq!(by_address(("origin", "http://10.0.0.5:10091")), None);
+        assert_eq!(by_address(("origin", "http://6.6.6.6:10091")), Some(403));
+    }
+
+    #[test]
+    fn what_names_another_host_is_not_meant_for_us_whether_it_reads_or_changes() {
+        let is_meant = |uri: &str, any_address, headers: &[(&str, &str)]| {
+            guard(true, any_address).is_meant(&uri.parse().unwrap(), &map(headers)).is_ok()
+        };
+        for host in ["localhost", "localhost:", "LOCALHOST:1", "127.0.0.1:10091", "[::1]:10091", "web1"] {
+            assert!(is_meant("/metrics", false, &[("host", host)]), "{host}");
+        }
+        for host in [
+            "evil.example",
+            "127.0.0.1.evil.example",
+            "localhost.",
+            "127.0.0.2:10091",
+            "2130706433",
+            "0x7f.1",
+            "localhost@evil",
+            "evil@localhost",
+            "localhost:evil",
+            "localhost:99999",
+            "\u{e9}vil",
+            "",
+        ] {
+            assert!(!is_meant("/metrics", false, &[("host", host)]), "{host}");
+        }
+        assert!(!is_meant("/metrics", true, &[]), "none at all");
+        assert!(!is_meant("http://evil.example/metrics", true, &[HOST]), "a foreign target in whole");
+        assert!(is_meant("http://127.0.0.1:10091/metrics", true, &[HOST]));
+        assert!(!is_meant("/metrics", false, &[("host", "10.0.0.1:10091")]));
+        assert!(is_meant("/metrics", true, &[("host", "10.0.0.1:10091")]), "we listen on all addresses");
+        assert!(is_meant("/metrics", true, &[("host", "[fd00::1]:10091")]));
+        assert!(!is_meant("/metrics", true, &[("host", "evil.example:10091")]));
     }
 }

@@ -269,6 +269,16 @@ pub fn sidecar_with(config: &str, flags: &[String]) -> Server {
     sidecar_where(config, flags, None)
 }
 
+/// The same listening at `host` rather than on loopback.
+pub fn sidecar_on(host: &str, config: &str, flags: &[String]) -> Server {
+    let (port, directory) = (free_port(), directory());
+    std::fs::write(directory.path().join("config.yaml"), config).unwrap();
+    let mut arguments = sidecar_arguments(directory.path(), port).to_vec();
+    arguments[2] = format!("--web.listen-address={host}:{port}");
+    arguments.extend_from_slice(flags);
+    start(env!("CARGO_BIN_EXE_dwcp-anomaly"), "nothing: build it", &arguments, directory, port)
+}
+
 /// The same within a control group.
 pub fn sidecar_in(config: &str, group: &std::path::Path) -> Server {
     sidecar_where(config, &[], Some(group)).ready("/-/ready")

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::servers::{Server, request, sidecar, sidecar_with, wait_for};
+use crate::servers::{Server, request, sidecar, sidecar_on, sidecar_with, wait_for};
 
 const IDLE: &str = "signals: []\nstorage: {path: ''}\n";
 
@@ -172,6 +172,65 @@ fn users_are_let_in_by_their_password_and_may_change_things() {
         status("/metrics", "ann:changed", "GET").starts_with("200")
     });
     assert_eq!(status("/metrics", "ann:s3cret", "GET"), "401 deny");
+    for text in ["", "# nothing\n", "http_server_config: {headers: {X-Frame-Options: deny}}\n"] {
+        let told = |what: &str| said(&server).matches(what).count();
+        let (lost, taken_up) = ("it would end users (basic_auth_users)", "web configuration taken up");
+        let before = (told(lost), told(taken_up));
+        std::fs::write(&web, text).unwrap();
+        wait_for("a word about it", Duration::from_secs(10), || {
+            assert_eq!(status("/metrics", "", "GET"), "401 deny", "{text:?}");
+            told(lost) > before.0
+        });
+        assert!(status("/metrics", "ann:changed", "GET").starts_with("200"), "{text:?}");
+        std::fs::write(&web, file("changed")).unwrap();
+        wait_for("the good file", Duration::from_secs(10), || {
+            status("/metrics", "ann:changed", "GET");
+            told(taken_up) > before.1
+        });
+    }
+}
+
+/// What a sidecar has logged.
+fn said(server: &Server) -> String {
+    std::fs::read_to_string(server.directory.path().join("log")).unwrap()
+}
+
+#[test]
+fn a_configuration_file_that_is_emptied_leaves_the_running_configuration_in_place() {
+    let server = sidecar("check_interval: 3s\nsignals: []\nstorage: {path: ''}\n");
+    let file = server.directory.path().join("config.yaml");
+    std::fs::write(&file, "\n# being written\n").unwrap();
+    let url = |path: &str| format!("{}{path}", server.url());
+    let (status, said) = request("POST", &url("/-/reload"), &[], "").unwrap();
+    assert!(status == 500 && said.contains("is empty and was not"), "{status} {said}");
+    let config = "/api/v1/monitoring/anomaly/config";
+    let json = ["Content-Type: application/json"];
+    let (status, said) = request("PUT", &url(config), &json, r#"{"enabled": true}"#).unwrap();
+    assert!(status == 400 && said.contains("is empty and was not"), "{status} {said}");
+    assert!(server.get(config).unwrap().contains("\"check_interval\":\"3s\""));
+}
+
+#[test]
+fn what_is_not_meant_for_us_is_neither_read_nor_changed_on_whatever_address_we_listen() {
+    let flags = ["--web.allowed-hosts=sidecar,dwcp.shop.svc", "--web.enable-changes"].map(str::to_owned);
+    let server = sidecar_on("", IDLE, &flags);
+    let status = |method: &str, path: &str, headers: &[&str]| {
+        request(method, &format!("{}{path}", server.url()), headers, "").map(|(status, _)| status)
+    };
+    wait_for("answer", Duration::from_secs(20), || status("GET", "/-/ready", &[]) == Some(200));
+    for path in ["/metrics", "/", "/-/healthy", "/api/v1/monitoring/anomaly/status", "/live", "/none"] {
+        assert_eq!(status("GET", path, &["Host: evil.example"]), Some(403), "{path}");
+    }
+    for host in ["sidecar:10091", "dwcp.shop.svc", "10.0.0.5:10091", "[fd00::1]:10091", "localhost"] {
+        assert_eq!(status("GET", "/metrics", &[&format!("Host: {host}")]), Some(200), "{host}");
+    }
+    let asked = format!("Host: 10.0.0.5:{}", server.port);
+    for (origin, expect) in
+        [("6.6.6.6", 403), ("93.184.216.34", 403), ("evil.example", 403), ("10.0.0.5", 200)]
+    {
+        let origin = format!("Origin: http://{origin}:{}", server.port);
+        assert_eq!(status("POST", "/-/reload", &[&asked, &origin]), Some(expect), "{origin}");
+    }
 }
 
 #[test]

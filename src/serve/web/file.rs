@@ -18,6 +18,9 @@ const HEADERS: [&str; 5] = [
     "Strict-Transport-Security",
 ];
 
+/// Bytes of a file.
+const MOST: u64 = 1 << 20;
+
 #[derive(Deserialize, Default)]
 #[serde(default, deny_unknown_fields)]
 struct File {
@@ -55,22 +58,29 @@ fn web(path: &Path, read: &mut Read) -> Result<Web, String> {
     let text = read_file(path, read)
         .map_err(|error| format!("cannot be read: {error}; give a readable file to --web.config.file"))?;
     let text = String::from_utf8(text).map_err(|_| "is no text in UTF-8".to_owned())?;
-    let file = parse(&text)?;
+    let file = parse(text.trim_start_matches('\u{feff}'))?;
     let directory = path.parent().unwrap_or(Path::new("."));
     let tls = file.tls_server_config.as_ref();
     let tls = tls.map(|tls| tls.server(directory, &mut |path| read_file(path, read)));
     let tls = tls.transpose().map_err(|problem| format!("tls_server_config.{problem}"))?;
+    let of_clients = file.tls_server_config.as_ref();
     Ok(Web {
-        verifies_clients: tls.is_some()
-            && file.tls_server_config.as_ref().is_some_and(tls::Config::verifies_clients),
+        verifies_clients: of_clients.is_some_and(tls::Config::verifies_clients),
+        asks_clients: of_clients.is_some_and(tls::Config::asks_clients),
         tls,
         users: Users::new(file.basic_auth_users)?,
         headers: headers(&file.http_server_config.headers)?,
     })
 }
 
+/// The content of a file that is named, if it is a plain one of a size that makes sense.
+pub(super) fn content(path: &Path) -> std::io::Result<Vec<u8>> {
+    let too_large = || std::io::Error::new(std::io::ErrorKind::FileTooLarge, "it is larger than 1 MiB");
+    crate::disk::read(path, MOST)?.ok_or_else(too_large)
+}
+
 fn read_file(path: &Path, read: &mut Read) -> std::io::Result<Vec<u8>> {
-    let content = std::fs::read(path);
+    let content = content(path);
     read.push((path.to_owned(), content.as_ref().ok().cloned()));
     content
 }

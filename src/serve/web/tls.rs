@@ -67,6 +67,11 @@ impl Config {
         )
     }
 
+    /// Whether clients are asked for a certificate.
+    pub(super) fn asks_clients(&self) -> bool {
+        self.client_auth_type != ClientAuth::NoClientCert
+    }
+
     /// What connections are encrypted by. An error begins with the key below `tls_server_config`.
     pub(super) fn server(
         &self,
