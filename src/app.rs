@@ -107,7 +107,7 @@ pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
         app.open_storage(config).await?;
     }
     let ready = Arc::new(AtomicBool::new(false));
-    let relay = app.telling.relay.clone();
+    let (relay, logins) = (app.telling.relay.clone(), telemetry.clone());
     let given = Given {
         snapshot: snapshots,
         own: Arc::new(move || telemetry::write(&registry)),
@@ -119,6 +119,7 @@ pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
         web: Arc::new(start.web),
         ready: Arc::clone(&ready),
         started: Instant::now(),
+        failed_login: Arc::new(move |reason| logins.login_failed(reason)),
         relay: Arc::new(move |body| telling::hand_in(&relay, body)),
     };
     let heart = heart::spawn(inbox, asked, messages.downgrade(), show, telemetry.clone(), keep)?;

@@ -26,7 +26,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use api::{Layer, Refused, SettingsChange, SettingsRequest, SettingsView};
@@ -40,6 +40,8 @@ use live::Live;
 
 /// Of a request.
 const BODY: usize = 1 << 20;
+/// Bodies that are read at once.
+const BODIES: usize = 16;
 
 /// A request for a verdict.
 pub struct DetectRequest {
@@ -76,6 +78,8 @@ pub struct Given {
     pub ready: Arc<AtomicBool>,
     /// When the process started.
     pub started: Instant,
+    /// Counts a login that failed, by reason.
+    pub failed_login: Arc<dyn Fn(&'static str) + Send + Sync>,
     /// Takes in the alerts of another sidecar, or says what is wrong with them.
     pub relay: Arc<Relay>,
 }
@@ -89,6 +93,8 @@ struct Shared {
     given: Arc<Given>,
     courses: Courses,
     live: Live,
+    /// Room for requests that bring something.
+    bodies: Arc<Semaphore>,
 }
 
 impl std::ops::Deref for Shared {
@@ -101,8 +107,12 @@ impl std::ops::Deref for Shared {
 
 /// Serves until told to stop, then lets open requests end.
 pub async fn run(listener: TcpListener, given: Given, stop: CancellationToken) {
-    let shared =
-        Shared { given: Arc::new(given), courses: Courses::default(), live: Live::new(stop.clone()) };
+    let shared = Shared {
+        given: Arc::new(given),
+        courses: Courses::default(),
+        live: Live::new(stop.clone()),
+        bodies: Arc::new(Semaphore::new(BODIES)),
+    };
     let web = Arc::clone(&shared.web);
     let following = tokio::spawn(live::follow(shared.clone(), stop.clone()));
     connection::serve(listener, router(shared), web, stop).await;

@@ -27,6 +27,7 @@ pub struct Telemetry {
     state: StateMetrics,
     memory_limit: Gauge,
     memory_shed: Gauge,
+    failed_logins: Family<FailedLogin, Counter>,
     /// Alerts by endpoint.
     pub alerts: Counters,
 }
@@ -37,6 +38,11 @@ const LATENCIES: [f64; 11] = [0.000_5, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Failed {
     instance: String,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FailedLogin {
     reason: &'static str,
 }
 
@@ -105,8 +111,12 @@ impl Telemetry {
             sidecar: Family::default(),
             reload_successful: Gauge::default(),
             reload_time: Gauge::default(),
+            failed_logins: Family::default(),
             alerts: Counters::default(),
         };
+        for reason in ["bad_credentials", "too_many"] {
+            drop(telemetry.failed_logins.get_or_create(&FailedLogin { reason }));
+        }
         let build: Family<Build, Gauge> = Family::default();
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
         let all = &telemetry;
@@ -141,6 +151,11 @@ impl Telemetry {
             "dwcp_config_last_reload_success_timestamp_seconds",
             "When the configuration was last read with success",
             all.reload_time.clone(),
+        );
+        registry.register(
+            "dwcp_web_failed_logins",
+            "Logins that were refused, by reason",
+            all.failed_logins.clone(),
         );
         registry.register("dwcp_alerts_sent", "Alerts taken by the endpoint", all.alerts.sent.clone());
         registry.register(
@@ -198,6 +213,11 @@ impl Telemetry {
     /// So much has been given up for memory.
     pub fn memory_shed(&self, level: u32) {
         self.memory_shed.set(level.into());
+    }
+
+    /// A login was refused.
+    pub fn login_failed(&self, reason: &'static str) {
+        self.failed_logins.get_or_create(&FailedLogin { reason }).inc();
     }
 
     /// A file of the state was written at this Unix time, or could not be.

@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::StreamExt;
+use hyper::body::Incoming;
+use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::Watcher;
 use hyper_util::service::TowerToHyperService;
@@ -21,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::certificate::Serving;
 use super::metrics::Metrics;
 use super::{Policy, review};
-use crate::accept::accept;
+use crate::accept::{Place, accept};
 use crate::negotiate;
 
 /// For a client to shake hands, to send its headers, and to send its body.
@@ -51,8 +53,8 @@ pub async fn run(listener: TcpListener, shared: Shared, stop: CancellationToken)
     let acceptor = TlsAcceptor::from(shared.serving.config()?);
     let router = routes().fallback(inject);
     let router = finish(router, shared);
-    accept(listener, GRACE, stop, |stream, watcher| {
-        serve(stream, router.clone(), Some(acceptor.clone()), watcher)
+    accept(listener, GRACE, stop, |stream, watcher, place| {
+        serve(stream, router.clone(), Some(acceptor.clone()), watcher, place)
     })
     .await;
     Ok(())
@@ -61,7 +63,10 @@ pub async fn run(listener: TcpListener, shared: Shared, stop: CancellationToken)
 /// Serves metrics and health in the clear until `stop`.
 pub async fn run_plain(listener: TcpListener, shared: Shared, stop: CancellationToken) {
     let router = finish(routes(), shared);
-    accept(listener, GRACE, stop, |stream, watcher| serve(stream, router.clone(), None, watcher)).await;
+    accept(listener, GRACE, stop, |stream, watcher, place| {
+        serve(stream, router.clone(), None, watcher, place)
+    })
+    .await;
 }
 
 fn routes() -> Router<Shared> {
@@ -73,10 +78,25 @@ fn finish(router: Router<Shared>, shared: Shared) -> Router {
 }
 
 /// One connection; one that breaks is the client's affair.
-async fn serve(stream: TcpStream, router: Router, tls: Option<TlsAcceptor>, watcher: Watcher) {
+async fn serve(
+    stream: TcpStream,
+    router: Router,
+    tls: Option<TlsAcceptor>,
+    watcher: Watcher,
+    place: Arc<Place>,
+) {
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
-    let service = TowerToHyperService::new(router);
+    let router = TowerToHyperService::new(router);
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        place.begin();
+        let (answered, place) = (router.call(request), Arc::clone(&place));
+        async move {
+            let answer = answered.await;
+            place.end(answer.as_ref().is_ok_and(|answer| answer.status().is_success()));
+            answer
+        }
+    });
     let Some(tls) = tls else {
         let _ = watcher.watch(builder.serve_connection(TokioIo::new(stream), service)).await;
         return;

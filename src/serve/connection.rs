@@ -1,6 +1,7 @@
 //! Connections: bounded in number and in patience, encrypted where the web configuration says so.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -19,7 +20,7 @@ use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::web::WebConfig;
-use crate::accept::accept;
+use crate::accept::{Place, accept};
 
 /// For a client to shake hands, and for each request's headers.
 const HEADERS: Duration = Duration::from_secs(10);
@@ -31,8 +32,10 @@ const HEAD: usize = 32 << 10;
 const GRACE: Duration = Duration::from_secs(3);
 
 /// Who is at the other end.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Peer {
+    /// Where it is.
+    pub(super) network: IpAddr,
     /// A certificate that the configured authority has signed was shown.
     pub(super) is_certified: bool,
     /// The connection is encrypted.
@@ -46,35 +49,48 @@ pub(super) async fn serve(
     web: Arc<WebConfig>,
     stop: CancellationToken,
 ) {
-    accept(listener, GRACE, stop, |stream, watcher| {
-        connect(stream, router.clone(), Arc::clone(&web), watcher)
+    accept(listener, GRACE, stop, |stream, watcher, place| {
+        connect(stream, router.clone(), Arc::clone(&web), watcher, place)
     })
     .await;
 }
 
-async fn connect(stream: TcpStream, router: Router, web: Arc<WebConfig>, watcher: Watcher) {
+async fn connect(
+    stream: TcpStream,
+    router: Router,
+    web: Arc<WebConfig>,
+    watcher: Watcher,
+    place: Arc<Place>,
+) {
+    let plain = Peer { network: place.network, is_certified: false, is_encrypted: false };
     let stream = Patient::new(stream);
     let web = web.current();
     let Some(tls) = &web.tls else {
-        return speak(stream, router, Peer::default(), watcher).await;
+        return speak(stream, router, plain, watcher, place).await;
     };
     let handshake = tokio_rustls::TlsAcceptor::from(Arc::clone(tls)).accept(stream);
     // Whoever does not shake hands, or not in time, is let go.
     if let Ok(Ok(stream)) = tokio::time::timeout(HEADERS, handshake).await {
         let shown = stream.get_ref().1.peer_certificates().is_some_and(|chain| !chain.is_empty());
-        let peer = Peer { is_certified: shown && web.verifies_clients, is_encrypted: true };
-        speak(stream, router, peer, watcher).await;
+        let peer = Peer { is_certified: shown && web.verifies_clients, is_encrypted: true, ..plain };
+        speak(stream, router, peer, watcher, place).await;
     }
 }
 
-async fn speak<S>(stream: S, router: Router, peer: Peer, watcher: Watcher)
+async fn speak<S>(stream: S, router: Router, peer: Peer, watcher: Watcher, place: Arc<Place>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let router = TowerToHyperService::new(router);
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
-        router.call(request)
+        place.begin();
+        let (answered, place) = (router.call(request), Arc::clone(&place));
+        async move {
+            let answer = answered.await;
+            place.end(answer.as_ref().is_ok_and(|answer| answer.status().is_success()));
+            answer
+        }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())

@@ -9,6 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::connection::Peer;
+use super::web::{Login, Users};
 use super::{Shared, api};
 
 /// The rules.
@@ -35,7 +36,9 @@ struct Known(bool);
 /// address must not read either.
 pub(super) async fn admit(State(shared): State<Shared>, mut request: Request, next: Next) -> Response {
     let web = shared.web.current();
-    let peer = request.extensions().get::<Peer>().copied().unwrap_or_default();
+    let Some(peer) = request.extensions().get::<Peer>().copied() else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
     let mut response = if let Err(reason) = shared.guard.is_meant(request.uri(), request.headers()) {
         api::error(StatusCode::FORBIDDEN, "forbidden", reason)
     } else if web.tls.is_some() && !peer.is_encrypted {
@@ -43,7 +46,9 @@ pub(super) async fn admit(State(shared): State<Shared>, mut request: Request, ne
         let told = "this listener speaks TLS by now; connect anew";
         ([(header::CONNECTION, "close")], api::error(StatusCode::BAD_REQUEST, "bad_data", told))
             .into_response()
-    } else if web.users.is_empty() || web.users.admit(request.headers()).await {
+    } else if let Err(refused) = let_in(&shared, &web.users, peer, request.headers()).await {
+        *refused
+    } else {
         request.extensions_mut().insert(Known(!web.users.is_empty() || peer.is_certified));
         tokio::time::timeout(PATIENCE, next.run(request)).await.unwrap_or_else(|_| {
             api::error(
@@ -52,10 +57,6 @@ pub(super) async fn admit(State(shared): State<Shared>, mut request: Request, ne
                 "the request did not come whole, or takes too long",
             )
         })
-    } else {
-        let refused =
-            api::error(StatusCode::UNAUTHORIZED, "unauthorized", "a user and a password are needed");
-        ([(header::WWW_AUTHENTICATE, "Basic")], refused).into_response()
     };
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -65,14 +66,46 @@ pub(super) async fn admit(State(shared): State<Shared>, mut request: Request, ne
     response
 }
 
+/// Fails with the answer to who is not let in.
+async fn let_in(
+    shared: &Shared,
+    users: &Users,
+    peer: Peer,
+    headers: &HeaderMap,
+) -> Result<(), Box<Response>> {
+    if users.is_empty() {
+        return Ok(());
+    }
+    let logins = (&shared.web.logins, &*shared.failed_login);
+    let login = users.admit(headers, peer.network, logins).await;
+    if login == Some(Login::Right) {
+        return Ok(());
+    }
+    Err(Box::new(if login == Some(Login::TooMany) {
+        let told = "too many logins from there wait already; come again later";
+        ([(header::RETRY_AFTER, "10")], api::error(StatusCode::TOO_MANY_REQUESTS, "unavailable", told))
+            .into_response()
+    } else {
+        let told = "a user and a password are needed";
+        ([(header::WWW_AUTHENTICATE, "Basic")], api::error(StatusCode::UNAUTHORIZED, "unauthorized", told))
+            .into_response()
+    }))
+}
+
 /// Refuses changes that break a rule. It lies on the routes that change something, so that others say what they are.
 pub(super) async fn may_change(State(shared): State<Shared>, request: Request, next: Next) -> Response {
     let is_known = request.extensions().get::<Known>().is_some_and(|known| known.0);
-    let peer = request.extensions().get::<Peer>().copied().unwrap_or_default();
-    match shared.guard.refusal(is_known, peer, request.uri().path(), request.headers()) {
-        Some((status, reason)) => api::error(status, "forbidden", reason),
-        None => next.run(request).await,
+    let is_encrypted = request.extensions().get::<Peer>().is_some_and(|peer| peer.is_encrypted);
+    if let Some((status, reason)) =
+        shared.guard.refusal(is_known, is_encrypted, request.uri().path(), request.headers())
+    {
+        return api::error(status, "forbidden", reason);
     }
+    // Whoever sends a body slowly holds up others who send one, and nobody who reads.
+    let Ok(_room) = shared.bodies.acquire().await else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
+    next.run(request).await
 }
 
 /// The header's value, if the header is there once and is text; `Err` if it is there in another way.
@@ -99,13 +132,13 @@ impl Guard {
     fn refusal(
         &self,
         is_known: bool,
-        peer: Peer,
+        is_encrypted: bool,
         path: &str,
         headers: &HeaderMap,
     ) -> Option<(StatusCode, &'static str)> {
         let host = only(headers, header::HOST).ok().flatten().unwrap_or_default();
         let is_from_us = only(headers, header::ORIGIN)
-            .is_ok_and(|origin| origin.is_none_or(|origin| self.is_own_page(origin, peer, host)));
+            .is_ok_and(|origin| origin.is_none_or(|origin| self.is_own_page(origin, is_encrypted, host)));
         if !is_from_us {
             return Some((StatusCode::FORBIDDEN, "the Origin header names a foreign site"));
         }
@@ -130,11 +163,11 @@ impl Guard {
 
     /// Whether a page of ours asks: under a name of ours, or the very address that it was asked by, and that port; or under
     /// the external URL.
-    fn is_own_page(&self, origin: &str, peer: Peer, host: &str) -> bool {
+    fn is_own_page(&self, origin: &str, is_encrypted: bool, host: &str) -> bool {
         if !self.external_origin.is_empty() && self.external_origin.eq_ignore_ascii_case(origin) {
             return true;
         }
-        let (scheme, default) = if peer.is_encrypted { ("https", 443) } else { ("http", 80) };
+        let (scheme, default) = if is_encrypted { ("https", 443) } else { ("http", 80) };
         let Some((named, authority)) = origin.split_once("://") else { return false };
         let (Some((name, port)), Some((asked, asked_port))) = (name_and_port(authority), name_and_port(host))
         else {
@@ -201,7 +234,7 @@ mod tests {
         if guard.is_meant(&Uri::from_static("/x"), &map).is_err() {
             return Some(403);
         }
-        guard.refusal(is_known, Peer::default(), path, &map).map(|(status, _)| status.as_u16())
+        guard.refusal(is_known, false, path, &map).map(|(status, _)| status.as_u16())
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! end a protection, as a file that was emptied or cut short does: that takes a restart.
 
 mod file;
+mod logins;
 mod tls;
 mod users;
 
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use axum::http::{HeaderName, HeaderValue};
 
+pub(super) use logins::{Login, Logins};
 pub(super) use users::Users;
 
 /// Looks at the files are at least so far apart.
@@ -24,6 +26,8 @@ const LOOK: Duration = Duration::from_secs(1);
 pub struct WebConfig {
     path: Option<PathBuf>,
     state: Mutex<State>,
+    /// Those who came, whatever the file has said meanwhile.
+    pub(super) logins: Logins,
 }
 
 #[derive(Default)]
@@ -56,7 +60,7 @@ impl WebConfig {
             tracing::warn!(file = %path.display(), "names neither TLS nor users: everybody is let in, in the clear");
         }
         let state = State { looked: Some(Instant::now()), read, web: Arc::new(web) };
-        Ok(Self { path: Some(path.to_owned()), state: Mutex::new(state) })
+        Ok(Self { path: Some(path.to_owned()), state: Mutex::new(state), logins: Logins::default() })
     }
 
     /// Whether connections are encrypted.
@@ -104,7 +108,8 @@ impl State {
 
 impl Web {
     /// `next`, unless it lacks a protection that is in force.
-    fn keeps(&self, next: Self) -> Result<Self, String> {
+    fn keeps(&self, mut next: Self) -> Result<Self, String> {
+        next.users.inherit(&self.users);
         let ends = [
             (self.tls.is_some() && next.tls.is_none(), "TLS (tls_server_config)"),
             (self.asks_clients && !next.asks_clients, "certificates of clients (client_auth_type)"),

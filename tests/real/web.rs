@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::servers::{Server, request, sidecar, sidecar_on, sidecar_with, wait_for};
+use crate::servers::{Server, request, sidecar, sidecar_on, sidecar_with, value, wait_for};
 
 const IDLE: &str = "signals: []\nstorage: {path: ''}\n";
 
@@ -289,4 +289,43 @@ fn clients_that_are_slow_or_say_too_much_are_cut_off() {
         .unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "413");
     assert!(server.get("/-/healthy").is_some());
+}
+
+#[test]
+fn who_holds_connections_or_guesses_passwords_keeps_nobody_from_the_metrics() {
+    let directory = tempfile::tempdir().unwrap();
+    let web = directory.path().join("web.yml");
+    std::fs::write(&web, format!("basic_auth_users: {{ann: '{}'}}\n", bcrypt::hash("s3cret", 8).unwrap()))
+        .unwrap();
+    let server = with_web(&web);
+    let scrape = || {
+        let began = Instant::now();
+        let authorization = "Authorization: Basic YW5uOnMzY3JldA==";
+        let status = request("GET", &format!("{}/metrics", server.url()), &[authorization], "");
+        status.is_some_and(|(status, _)| status == 200).then(|| began.elapsed())
+    };
+    wait_for("answer", Duration::from_secs(20), || scrape().is_some());
+    let connect = || TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+    // More than there are places.
+    let idle: Vec<TcpStream> = (0..1400).map(|_| connect()).collect();
+    let guessing: Vec<TcpStream> = (0..100)
+        .map(|_| {
+            let mut stream = connect();
+            let guess =
+                "GET /metrics HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic YW5uOmd1ZXNz\r\n\r\n";
+            stream.write_all(guess.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    let mut took: Vec<Duration> = (0..20).map(|_| scrape().expect("an answer")).collect();
+    took.sort();
+    assert!(took[18] < Duration::from_millis(500), "{took:?}");
+    wait_for("refusals", Duration::from_secs(20), || {
+        let authorization = "Authorization: Basic YW5uOnMzY3JldA==";
+        let page = request("GET", &format!("{}/metrics", server.url()), &[authorization], "").unwrap().1;
+        let of = |reason| value(&page, "dwcp_web_failed_logins_total", &[reason]).unwrap();
+        of("bad_credentials") + of("too_many") == 100.0
+    });
+    assert_eq!(said(&server).matches("failed login").count(), 1, "once a minute");
+    drop((idle, guessing));
 }

@@ -1,55 +1,53 @@
 //! Users and their passwords, as bcrypt hashes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
 use std::str::FromStr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use moka::sync::Cache;
-use tokio::sync::Semaphore;
 
+use super::logins::{Count, Login, Logins};
 use crate::setting::Secret;
 
-/// What an unknown user's password is compared with, so that it takes as long; nobody's.
-const NOBODY: &str = "$2b$10$tPuVZMu2pbV2N5F1gpa3gOa6YZP3d2S1Dq2T9W9Ck8Oz6Yy3Xn5sW";
-/// Good passwords are remembered so long: bcrypt is meant to be slow, and a scrape comes every few seconds.
-const REMEMBERED: Duration = Duration::from_mins(5);
-/// Comparisons at once; the others wait, so that guessing does not take the processor.
-const AT_ONCE: usize = 1;
+/// What the password of nobody is hashed with.
+const SALT: [u8; 16] = *b"nobody has these";
 
 /// Who is let in.
+#[derive(Default)]
 pub(in crate::serve) struct Users {
     hashes: BTreeMap<String, Secret>,
-    good: Cache<(u64, u64), ()>,
-    keys: (RandomState, RandomState),
-    places: Arc<Semaphore>,
+    /// The highest cost of a hash: what a refusal costs, whoever is named.
+    cost: u32,
+    good: Good,
 }
 
-impl Default for Users {
-    fn default() -> Self {
-        Self {
-            hashes: BTreeMap::new(),
-            good: Cache::builder().max_capacity(128).time_to_live(REMEMBERED).build(),
-            keys: (RandomState::new(), RandomState::new()),
-            places: Arc::new(Semaphore::new(AT_ONCE)),
-        }
-    }
+/// By user the digest of the password that was right, as bcrypt is meant to be slow and a scrape comes every few seconds. What
+/// is wrong never gets here, so that guessing drives nobody out.
+#[derive(Clone, Default)]
+struct Good {
+    digests: Arc<Mutex<HashMap<String, (u64, u64)>>>,
+    keys: (RandomState, RandomState),
 }
 
 impl Users {
     pub(super) fn new(hashes: BTreeMap<String, Secret>) -> Result<Self, String> {
+        let mut most = 0;
         for (name, hash) in &hashes {
-            if bcrypt::HashParts::from_str(hash.reveal()).is_err() {
-                return Err(format!(
-                    "basic_auth_users.{name}: is no bcrypt hash; make one with htpasswd -nBC 10 {name}"
-                ));
-            }
+            let parts = bcrypt::HashParts::from_str(hash.reveal()).map_err(|_| {
+                format!("basic_auth_users.{name}: is no bcrypt hash; make one with htpasswd -nBC 10 {name}")
+            })?;
+            most = most.max(parts.get_cost());
         }
-        Ok(Self { hashes, ..Self::default() })
+        Ok(Self { hashes, cost: most, good: Good::default() })
+    }
+
+    /// Knows again whom `before` knew, as far as the hash is the same.
+    pub(super) fn inherit(&mut self, before: &Self) {
+        self.good = before.good.clone();
     }
 
     /// Whether everybody is let in.
@@ -57,70 +55,155 @@ impl Users {
         self.hashes.is_empty()
     }
 
-    /// Whether the request names a user and brings the user's password.
-    pub(in crate::serve) async fn admit(&self, headers: &HeaderMap) -> bool {
-        let Some((name, password)) = credentials(headers) else { return false };
-        let known = self.hashes.get(&name);
-        let hash = known.map_or(NOBODY, Secret::reveal).to_owned();
-        let key = (&name, &password, &hash);
-        let key = (self.keys.0.hash_one(key), self.keys.1.hash_one(key));
-        if self.good.contains_key(&key) {
-            return true;
+    /// Whether the request names a user and brings the user's password; `None` if it names nobody.
+    pub(in crate::serve) async fn admit(
+        &self,
+        headers: &HeaderMap,
+        from: IpAddr,
+        (logins, count): (&Logins, &Count),
+    ) -> Option<Login> {
+        let Some((name, password)) = credentials(headers.get(header::AUTHORIZATION)?) else {
+            return Some(logins.malformed(from, count).await);
+        };
+        let hash = self.hashes.get(&name).map(|hash| hash.reveal().to_owned());
+        let digest = hash.as_ref().map(|hash| self.good.digest(&name, &password, hash));
+        if digest.is_some_and(|digest| self.good.knows(&name, digest)) {
+            return Some(Login::Right);
         }
-        let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return false };
-        let compared = tokio::task::spawn_blocking(move || {
-            let is_right = bcrypt::verify(password, &hash).unwrap_or(false);
-            drop(place);
-            is_right
-        });
-        let is_right = compared.await.unwrap_or(false) && known.is_some();
-        if is_right {
-            self.good.insert(key, ());
+        let cost = self.cost;
+        let login = logins.ask(from, count, move || is_right(&password, hash.as_deref(), cost)).await;
+        if let (Login::Right, Some(digest)) = (login, digest) {
+            self.good.remember(name, digest);
         }
-        is_right
+        Some(login)
     }
 }
 
-fn credentials(headers: &HeaderMap) -> Option<(String, String)> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, encoded) = value.split_once(' ')?;
+impl Good {
+    fn digest(&self, name: &str, password: &str, hash: &str) -> (u64, u64) {
+        let what = (name, password, hash);
+        (self.keys.0.hash_one(what), self.keys.1.hash_one(what))
+    }
+
+    fn knows(&self, name: &str, digest: (u64, u64)) -> bool {
+        self.digests.lock().unwrap_or_else(PoisonError::into_inner).get(name) == Some(&digest)
+    }
+
+    /// One password a user: there are no more than users.
+    fn remember(&self, name: String, digest: (u64, u64)) {
+        self.digests.lock().unwrap_or_else(PoisonError::into_inner).insert(name, digest);
+    }
+}
+
+/// Compares; whatever is wrong takes the work of a hash of the highest cost, 2 to the power of it.
+fn is_right(password: &str, hash: Option<&str>, most: u32) -> bool {
+    let work = |cost| drop(std::hint::black_box(bcrypt::hash_with_salt(password, cost, SALT)));
+    let parts = hash.and_then(|hash| bcrypt::HashParts::from_str(hash).ok());
+    let (Some(hash), Some(parts)) = (hash, parts) else {
+        work(most);
+        return false;
+    };
+    if bcrypt::verify(password, hash).unwrap_or(false) {
+        return true;
+    }
+    // 2^c + 2^c + 2^(c+1) + … + 2^(most-1) = 2^most
+    (parts.get_cost()..most).for_each(work);
+    false
+}
+
+fn credentials(value: &HeaderValue) -> Option<(String, String)> {
+    let (scheme, encoded) = value.to_str().ok()?.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
     let decoded = String::from_utf8(BASE64_STANDARD.decode(encoded.trim()).ok()?).ok()?;
-    decoded.split_once(':').map(|(name, password)| (name.to_owned(), password.to_owned()))
+    // bcrypt ends a password where it has a zero; none has one.
+    let (name, password) = decoded.split_once(':').filter(|(_, password)| !password.contains('\0'))?;
+    Some((name.to_owned(), password.to_owned()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
 
-    fn headers(value: &str) -> HeaderMap {
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    fn basic(text: &str) -> HeaderMap {
+        authorization(&format!("Basic {}", BASE64_STANDARD.encode(text)))
+    }
+
+    fn authorization(value: &str) -> HeaderMap {
         HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())])
+    }
+
+    fn users(all: &[(&str, &str, u32)]) -> Users {
+        let hash = |(name, password, cost): &(&str, &str, u32)| {
+            ((*name).to_owned(), Secret::new(bcrypt::hash(password, *cost).unwrap()))
+        };
+        Users::new(all.iter().map(hash).collect()).unwrap()
     }
 
     #[tokio::test]
     async fn only_a_known_user_with_the_right_password_is_let_in() {
-        let hash = bcrypt::hash("s3cret", 4).unwrap();
-        let users = Users::new(BTreeMap::from([("ann".to_owned(), Secret::new(hash))])).unwrap();
-        let basic = |text: &str| format!("Basic {}", BASE64_STANDARD.encode(text));
-        for (value, admitted) in [
-            (basic("ann:s3cret"), true),
-            (basic("ann:s3cret").replace("Basic", "bAsIc"), true),
-            (basic("ann:wrong"), false),
-            (basic("bob:s3cret"), false),
-            (basic("ann"), false),
-            ("Bearer x".to_owned(), false),
-            ("Basic %%%".to_owned(), false),
+        let (users, logins) = (users(&[("ann", "s3cret", 4)]), Logins::default());
+        let mut number = 0;
+        for (headers, login) in [
+            (basic("ann:s3cret"), Some(Login::Right)),
+            (authorization(&format!("bAsIc {}", BASE64_STANDARD.encode("ann:s3cret"))), Some(Login::Right)),
+            (basic("ann:wrong"), Some(Login::Wrong)),
+            (basic("ann:s3cret\0"), Some(Login::Wrong)),
+            (basic("bob:s3cret"), Some(Login::Wrong)),
+            (basic("ann"), Some(Login::Wrong)),
+            (authorization("Bearer x"), Some(Login::Wrong)),
+            (authorization("Basic %%%"), Some(Login::Wrong)),
+            (HeaderMap::new(), None),
         ] {
-            assert_eq!(users.admit(&headers(&value)).await, admitted, "{value}");
+            // Each from elsewhere, as refusals take longer and longer.
+            let from = IpAddr::from([10, 0, 0, number]);
+            number += 1;
+            assert_eq!(users.admit(&headers, from, (&logins, &|_| {})).await, login, "{headers:?}");
         }
-        assert!(!users.admit(&HeaderMap::new()).await);
-        assert!(users.admit(&headers(&basic("ann:s3cret"))).await, "from memory");
+        assert_eq!(
+            users.admit(&basic("ann:s3cret"), HERE, (&logins, &|_| {})).await,
+            Some(Login::Right),
+            "from memory"
+        );
     }
 
     #[test]
-    fn the_hash_of_nobody_is_one() {
-        assert!(bcrypt::HashParts::from_str(NOBODY).is_ok());
+    fn whoever_was_right_is_known_until_the_hash_changes_whatever_else_does() {
+        let before = users(&[("ann", "s3cret", 4), ("bob", "other", 4)]);
+        let hash = |users: &Users, name: &str| users.hashes[name].reveal().to_owned();
+        let digest = before.good.digest("ann", "s3cret", &hash(&before, "ann"));
+        before.good.remember("ann".to_owned(), digest);
+        let mut after = Users::new(before.hashes.clone()).unwrap();
+        after.inherit(&before);
+        assert!(after.good.knows("ann", after.good.digest("ann", "s3cret", &hash(&after, "ann"))));
+        assert!(!after.good.knows("ann", after.good.digest("ann", "guessed", &hash(&after, "ann"))));
+        let mut changed = users(&[("ann", "s3cret", 4)]);
+        changed.inherit(&before);
+        assert!(!changed.good.knows("ann", changed.good.digest("ann", "s3cret", &hash(&changed, "ann"))));
+    }
+
+    #[test]
+    fn a_refusal_takes_as_long_whoever_is_named_and_whatever_their_hash_costs() {
+        let users = users(&[("cheap", "a", 4), ("dear", "b", 9)]);
+        assert_eq!(users.cost, 9);
+        let took = |name: &str| {
+            let hash = users.hashes.get(name).map(|hash| hash.reveal().to_owned());
+            let once = || {
+                let began = Instant::now();
+                assert!(!is_right("wrong", hash.as_deref(), users.cost));
+                began.elapsed()
+            };
+            // The shortest of some is what the work takes.
+            (0..9).map(|_| once()).min().unwrap_or(Duration::MAX).as_secs_f64()
+        };
+        let (nobody, cheap, dear) = (took("nobody"), took("cheap"), took("dear"));
+        for other in [cheap, dear] {
+            assert!((0.6..1.6).contains(&(other / nobody)), "{nobody} {cheap} {dear}");
+        }
     }
 }
