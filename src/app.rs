@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use futures_util::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -46,8 +47,12 @@ pub struct Start {
     pub config: Option<Config>,
     /// What was set while an earlier process ran.
     pub overlay: Overlay,
-    /// Bound already, so that a test may bind port 0.
-    pub listener: TcpListener,
+    /// Who listens, as soon as somebody can.
+    pub listener: BoxFuture<'static, TcpListener>,
+    /// The port that it listens at.
+    pub port: u16,
+    /// Goes on without what cannot be had rather than ending.
+    pub is_lenient: bool,
     /// The host's name for loopback and embedded targets.
     pub host: String,
     /// Without a slash at the end.
@@ -82,14 +87,13 @@ pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
     let (show_settings, settings) = watch::channel(Arc::default());
     // Retraining takes longer than keeping: a second set that waits is one too many already.
     let (keep, kept) = mpsc::channel(2);
-    let port = start.listener.local_addr().map_err(|error| error.to_string())?.port();
     let mut app = App {
         telemetry: telemetry.clone(),
         sources: start.sources,
         overlay: start.overlay,
         settings: show_settings,
         host: start.host,
-        port,
+        port: start.port,
         external_url: start.external_url,
         quick_target: start.quick_target,
         snapshots: snapshots.clone(),
@@ -104,7 +108,10 @@ pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
     };
     tokio::spawn(ceiling::watch(Arc::clone(&app.memory_limit), messages.downgrade(), start.give_back));
     if let Some(config) = &start.config {
-        app.open_storage(config).await?;
+        match app.open_storage(config).await {
+            Err(error) if start.is_lenient => app.do_without_storage(config, &error),
+            opened => opened?,
+        }
     }
     let ready = Arc::new(AtomicBool::new(false));
     let (relay, logins) = (app.telling.relay.clone(), telemetry.clone());
@@ -125,7 +132,13 @@ pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
     let heart = heart::spawn(inbox, asked, messages.downgrade(), show, telemetry.clone(), keep)?;
     app.telemetry.reloaded(start.config.is_some(), unix_now());
     let serving = CancellationToken::new();
-    let server = tokio::spawn(serve::run(start.listener, given, serving.clone()));
+    let (listener, ending) = (start.listener, serving.clone());
+    let server = tokio::spawn(async move {
+        tokio::select! {
+            listener = listener => serve::run(listener, given, ending.clone()).await,
+            () = ending.cancelled() => {}
+        }
+    });
     // The past of the targets may take seconds: alive at once, ready then.
     let is_loaded = start.config.is_some();
     app.take_up(start.config, &messages).await;
@@ -384,8 +397,7 @@ impl App {
                 self.was_blank = self.sources.is_blank();
                 self.overlay = overlay;
                 if let Err(error) = self.open_storage(&config).await {
-                    tracing::error!(error, "the state is kept in memory only");
-                    self.storage = Some(Storage { path: config.storage.path.clone(), found: None });
+                    self.do_without_storage(&config, &error);
                 }
                 self.take_up(Some(config), messages).await;
                 Ok(())

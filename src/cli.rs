@@ -97,20 +97,23 @@ enum OfRoutes {
     },
 }
 
+/// Where `run` listens by default.
+const LISTEN: &str = "127.0.0.1:10091";
+
 /// `run`.
 #[derive(Args)]
 struct Run {
     /// Configuration file; without one, a quick start.
     #[arg(long = "config.file")]
     config_file: Option<PathBuf>,
-    /// What to do when the configuration is bad.
+    /// What to do when the configuration, or the value of another flag, is bad.
     #[arg(long = "config.on-error", default_value = "exit")]
     on_error: OnError,
     /// Name of this host in the label `instance` of loopback and embedded targets.
     #[arg(long)]
     instance: Option<String>,
     /// Address to listen on.
-    #[arg(long = "web.listen-address", default_value = "127.0.0.1:10091")]
+    #[arg(long = "web.listen-address", default_value = LISTEN)]
     listen_address: String,
     /// TLS, users and headers of the listener, in the format of Prometheus' exporter-toolkit; read again when it changes.
     #[arg(long = "web.config.file")]
@@ -124,20 +127,22 @@ struct Run {
     allowed_hosts: Vec<String>,
     /// Let requests change things; on by default on a loopback address outside containers.
     #[arg(long = "web.enable-changes", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    enable_changes: Option<bool>,
+    enable_changes: Option<String>,
     /// debug, info, warn or error.
     #[arg(long = "log.level", default_value = "info")]
     log_level: String,
-    /// How log lines are written.
+    /// How log lines are written: logfmt or json.
     #[arg(long = "log.format", default_value = "logfmt")]
-    log_format: Format,
+    log_format: String,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum OnError {
     /// Exit with status 2.
     Exit,
-    /// Report, serve /metrics and /-/healthy, and take up the good file when it comes.
+    /// Report, serve /metrics and /-/healthy, and take up the good file when it comes. Any other flag whose value is bad is
+    /// reported and as if it was left out; a port that is taken is asked for again; with a bad web configuration nobody is
+    /// let in.
     Degraded,
 }
 
@@ -229,10 +234,10 @@ struct Injector {
     #[arg(long)]
     image: Option<String>,
     /// Address for the API server, over TLS.
-    #[arg(long = "web.listen-address", default_value = "0.0.0.0:8443")]
+    #[arg(long = "web.listen-address", default_value = ":8443")]
     listen_address: String,
     /// Address for /metrics, /healthz and /readyz, in the clear.
-    #[arg(long = "metrics.listen-address", default_value = "0.0.0.0:8080")]
+    #[arg(long = "metrics.listen-address", default_value = ":8080")]
     metrics_address: String,
     /// Certificate chain, in PEM; read again when it changes.
     #[arg(long = "tls.cert-file", requires = "tls_key_file", required_unless_present = "self_managed")]

@@ -143,7 +143,8 @@ fn arguments(port: u16, settings: &Settings, targets: &[Target]) -> Vec<String> 
         "run".to_owned(),
         // A bad ConfigMap never keeps a pod from starting.
         "--config.on-error=degraded".to_owned(),
-        format!("--web.listen-address=0.0.0.0:{port}"),
+        // Both kinds of addresses; the sidecar puts one of IPv6 into brackets.
+        format!("--web.listen-address=:{port}"),
         format!("--web.external-url=http://$(POD_IP):{port}"),
         format!("--instance={name}"),
     ];

@@ -323,7 +323,7 @@ fn clashes_of_ports_and_names_are_resolved() {
         json!([{"name": "dwcp-metrics-2", "containerPort": 10093, "protocol": "TCP"}])
     );
     assert_eq!(sidecar["volumeMounts"][0]["name"], "dwcp-anomaly-state-2");
-    assert!(sidecar["args"].to_string().contains("0.0.0.0:10093"));
+    assert!(sidecar["args"].to_string().contains("--web.listen-address=:10093\""));
 }
 
 #[test]
@@ -334,7 +334,7 @@ fn the_port_that_is_watched_is_never_the_sidecars_own() {
         json!({"dwcp.io/targets": "http://127.0.0.1:10091/metrics"}),
     ] {
         let (after, _) = injected(&pod(annotations), &Policy::default());
-        assert!(sidecar(&after)["args"].to_string().contains("0.0.0.0:10092"));
+        assert!(sidecar(&after)["args"].to_string().contains("--web.listen-address=:10092\""));
     }
 }
 

@@ -71,6 +71,12 @@ impl App {
         Ok(())
     }
 
+    /// Keeps the state in memory only.
+    pub(super) fn do_without_storage(&mut self, config: &Config, error: &str) {
+        tracing::error!(error, "the state is kept in memory only");
+        self.storage = Some(Storage { path: config.storage.path.clone(), found: None });
+    }
+
     async fn found(&self, path: String) -> Result<Option<(Arc<Directory>, Loaded)>, String> {
         let telemetry = self.telemetry.clone();
         match tokio::task::spawn_blocking(move || keeper::open(Path::new(&path), &telemetry)).await {

@@ -41,6 +41,9 @@ pub(super) async fn admit(State(shared): State<Shared>, mut request: Request, ne
     };
     let mut response = if let Err(reason) = shared.guard.is_meant(request.uri(), request.headers()) {
         api::error(StatusCode::FORBIDDEN, "forbidden", reason)
+    } else if web.is_closed && !["/-/healthy", "/-/ready"].contains(&request.uri().path()) {
+        let told = "nobody is let in while --web.config.file is bad; the log says what is wrong with it";
+        api::error(StatusCode::SERVICE_UNAVAILABLE, "unavailable", told)
     } else if web.tls.is_some() && !peer.is_encrypted {
         // The connection is older than the encryption.
         let told = "this listener speaks TLS by now; connect anew";

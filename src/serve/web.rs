@@ -48,6 +48,8 @@ pub(super) struct Web {
     asks_clients: bool,
     pub(super) users: Users,
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    /// The file could not be read at the start: nobody knows who may be let in, so nobody is.
+    pub(super) is_closed: bool,
 }
 
 impl WebConfig {
@@ -61,6 +63,14 @@ impl WebConfig {
         }
         let state = State { looked: Some(Instant::now()), read, web: Arc::new(web) };
         Ok(Self { path: Some(path.to_owned()), state: Mutex::new(state), logins: Logins::default() })
+    }
+
+    /// Lets nobody in until `path` can be read.
+    pub fn closed(path: &Path) -> Self {
+        let (read, _) = file::load(path);
+        let web = Arc::new(Web { is_closed: true, ..Web::default() });
+        let state = State { looked: Some(Instant::now()), read, web };
+        Self { path: Some(path.to_owned()), state: Mutex::new(state), logins: Logins::default() }
     }
 
     /// Whether connections are encrypted.
@@ -113,6 +123,7 @@ impl Web {
         let ends = [
             (self.tls.is_some() && next.tls.is_none(), "TLS (tls_server_config)"),
             (self.asks_clients && !next.asks_clients, "certificates of clients (client_auth_type)"),
+            (self.is_closed && next.tls.is_none() && next.users.is_empty(), "the refusal of everybody"),
             (!self.users.is_empty() && next.users.is_empty(), "users (basic_auth_users)"),
         ];
         match ends.into_iter().find(|(ends, _)| *ends) {
@@ -160,5 +171,8 @@ mod tests {
             assert!(told.contains(part) && told.contains("restart"), "{text}: {told}");
         }
         assert!(taken_up(&Web::default(), "", at).is_ok(), "nothing was in force");
+        let closed = Web { is_closed: true, ..Web::default() };
+        assert!(taken_up(&closed, "", at).is_err(), "nobody knows what was to be in force");
+        assert!(taken_up(&closed, &users, at).is_ok_and(|web| !web.is_closed));
     }
 }

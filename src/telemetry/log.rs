@@ -21,15 +21,25 @@ pub enum Format {
     Json,
 }
 
+/// `level`, if it is one.
+///
+/// # Errors
+/// What would be one.
+pub fn known(level: &str) -> Result<&str, String> {
+    const LEVELS: [&str; 4] = ["debug", "info", "warn", "error"];
+    if LEVELS.contains(&level) {
+        Ok(level)
+    } else {
+        Err(format!("--log.level: {level:?} is none of {}", LEVELS.join(", ")))
+    }
+}
+
 /// Begins to write lines of `level` and above to standard error.
 ///
 /// # Errors
 /// When `level` is none, or lines are already being written.
 pub fn init(level: &str, format: Format) -> Result<(), String> {
-    let levels = ["debug", "info", "warn", "error"];
-    if !levels.contains(&level) {
-        return Err(format!("--log.level: {level:?} is none of {}", levels.join(", ")));
-    }
+    let level = known(level)?;
     let filter = EnvFilter::new(format!("warn,dwcp_anomaly={level}"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     builder.event_format(Lines(format)).try_init().map_err(|error| error.to_string())

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::servers::{free_port, get, wait_for};
-use crate::webhook_server::run_sidecar;
+use crate::webhook_server::{run_sidecar, run_sidecar_with};
 
 /// Files that a ConfigMap may bring.
 const BROKEN: [&str; 12] = [
@@ -73,4 +73,46 @@ fn a_config_map_is_taken_up_through_its_symlinks_and_its_pods_targets_stay() {
         page().contains("dwcp_config_last_reload_successful 1")
     });
     wait_for("the pod's target", Duration::from_secs(5), || page().contains("pod=\"web-1\""));
+}
+
+#[test]
+fn no_bad_value_of_a_flag_ends_a_degraded_sidecar() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("c.yaml");
+    std::fs::write(&config, "signals: []\n").unwrap();
+    for flag in [
+        "--web.external-url=http://fd00:10:244::1f:10091",
+        "--web.external-url=http://:10091",
+        "--web.external-url=nope",
+        "--web.config.file=/none",
+        "--web.enable-changes=maybe",
+        "--log.level=loud",
+        "--log.format=xml",
+    ] {
+        let port = free_port();
+        let _sidecar = run_sidecar_with(&config, port, &[], &[flag]);
+        let url = format!("http://127.0.0.1:{port}");
+        wait_for(flag, Duration::from_secs(10), || get(&format!("{url}/-/healthy")).is_some());
+        // Nobody knows who may read them while that file is bad.
+        assert_eq!(get(&format!("{url}/metrics")).is_some(), !flag.contains("web.config"), "{flag}");
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_listened_at_once_it_is_free() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("c.yaml");
+    std::fs::write(&config, "signals: []\n").unwrap();
+    let port = free_port();
+    let taken = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let _sidecar = run_sidecar_with(&config, port, &[], &[]);
+    let log = directory.path().join("log");
+    let said = || std::fs::read_to_string(&log).unwrap();
+    wait_for("a word about it", Duration::from_secs(10), || {
+        said().contains("running degraded: nobody is answered") && said().contains("msg=serving")
+    });
+    drop(taken);
+    wait_for("health", Duration::from_secs(10), || {
+        get(&format!("http://127.0.0.1:{port}/-/healthy")).is_some()
+    });
 }

@@ -112,14 +112,26 @@ impl Drop for Sidecar {
 }
 
 pub fn run_sidecar(config: &std::path::Path, port: u16, environment: &[(&str, &str)]) -> Sidecar {
+    run_sidecar_with(config, port, environment, &["--log.level=error"])
+}
+
+/// The same with other flags. What it says goes to `log` beside the configuration.
+pub fn run_sidecar_with(
+    config: &std::path::Path,
+    port: u16,
+    environment: &[(&str, &str)],
+    flags: &[&str],
+) -> Sidecar {
+    let log = std::fs::File::create(config.with_file_name("log")).unwrap();
     let child = Command::new(env!("CARGO_BIN_EXE_dwcp-anomaly"))
-        .args(["run", "--config.on-error=degraded", "--log.level=error"])
+        .args(["run", "--config.on-error=degraded"])
+        .args(flags)
         .arg(format!("--config.file={}", config.display()))
         .arg(format!("--web.listen-address=127.0.0.1:{port}"))
         .envs(environment.iter().copied())
         .env("DWCP__STORAGE__PATH", "")
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(log)
         .spawn()
         .unwrap();
     Sidecar(child)

@@ -70,6 +70,7 @@ fn web(path: &Path, read: &mut Read) -> Result<Web, String> {
         tls,
         users: Users::new(file.basic_auth_users)?,
         headers: headers(&file.http_server_config.headers)?,
+        is_closed: false,
     })
 }
 
