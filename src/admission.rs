@@ -20,6 +20,7 @@ pub mod server;
 mod settings;
 mod sidecar;
 mod skip;
+mod system;
 mod target;
 mod wish;
 
@@ -88,6 +89,10 @@ fn attempt(
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Value>, Left> {
     wish::check(pod)?;
+    if annotation::annotation(pod, annotation::MIRROR).is_some() {
+        let told = "it mirrors a static pod, which the kubelet has started from its file; use inject -f on that file";
+        return Err(Left::new(Skip::MirrorPod, told));
+    }
     if policy.excluded_namespaces.contains(&place.namespace) {
         let told = format!("the namespace {} is excluded by the injector's policy", place.namespace);
         return Err(Left::new(Skip::ExcludedNamespace, told));

@@ -6,6 +6,8 @@ use serde_json::Value;
 pub(super) const PREFIX: &str = "dwcp.io/";
 /// Which version was injected; said for people, never believed.
 pub(super) const VERSION: &str = "dwcp.io/injected-version";
+/// The kubelet's mark of a pod that only shows a static one.
+pub(super) const MIRROR: &str = "kubernetes.io/config.mirror";
 /// Where the sidecar of this pod listens, for Prometheus.
 pub(super) const METRICS_PORT: &str = "dwcp.io/metrics-port";
 

@@ -7,7 +7,7 @@ mod write;
 use serde_json::Value;
 
 use self::node::Node;
-use super::{Decision, Place, Policy, decide};
+use super::{Decision, Place, Policy, Skip, decide, wish};
 
 /// Manifests with sidecars.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub struct Rewritten {
     pub text: String,
     /// Workloads that were given a sidecar.
     pub injected: usize,
+    /// Objects that ask for one and were left as they are; the notes say why.
+    pub left: usize,
     /// What there is to say about workloads, one line each.
     pub notes: Vec<String>,
 }
@@ -28,14 +30,17 @@ pub struct Unreadable {
     told: String,
 }
 
+/// How deep in an object a wish is looked for.
+const ASKING: usize = 64;
 /// Objects in lists of lists are looked for no deeper.
 const DEPTH: usize = 4;
 
 /// Injects every workload in `text`, YAML of one or many documents, or JSON.
 pub fn rewrite(text: &str, policy: &Policy) -> Result<Rewritten, Unreadable> {
     let mut rewritten = Rewritten::default();
-    for (line, document) in documents(text) {
+    for (line, document) in documents(unmarked(text)).into_iter().flat_map(values) {
         let (head, body) = apart(document);
+        let body = unmarked(body);
         let read = Node::read(body)
             .map_err(|(at, told)| Unreadable { line: line + at + usize::from(!head.is_empty()), told })?;
         let Some(mut node) = read else {
@@ -54,6 +59,37 @@ pub fn rewrite(text: &str, policy: &Policy) -> Result<Rewritten, Unreadable> {
         rewritten.text.push_str(&if is_json { write::json(&node) } else { write::yaml(&node) });
     }
     Ok(rewritten)
+}
+
+/// Without the mark of the byte order that some editors begin a file with.
+fn unmarked(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+/// The values of a document that has several, as JSON one after the other; any other document is one.
+fn values((line, document): (usize, &str)) -> Vec<(usize, &str)> {
+    let whole = vec![(line, document)];
+    if !unmarked(document).trim_start().starts_with('{') {
+        return whole;
+    }
+    let mut read = serde_json::Deserializer::from_str(document).into_iter::<serde::de::IgnoredAny>();
+    let (mut found, mut begin) = (Vec::new(), 0);
+    while let Some(value) = read.next() {
+        if value.is_err() {
+            return whole;
+        }
+        let end = read.byte_offset();
+        found.push((line + document[..begin].matches('\n').count(), &document[begin..end]));
+        begin = end;
+    }
+    if found.len() < 2 {
+        return whole;
+    }
+    // What is behind the last value, such as a line's end, belongs to it.
+    if let Some((_, last)) = found.last_mut() {
+        *last = &document[begin - last.len()..];
+    }
+    found
 }
 
 /// Documents with the line they begin on, counted from 0. Three dashes begin one wherever they stand at a line's start.
@@ -90,10 +126,15 @@ fn apart(document: &str) -> (&str, &str) {
 /// Where the pod is in an object of this kind.
 fn pod_in(view: &Value) -> Option<&'static [&'static str]> {
     let group = view["apiVersion"].as_str()?.rsplit_once('/').map_or("", |(group, _)| group);
+    let kind = view["kind"].as_str()?;
+    // As Deployments are, by those who came after.
+    if [("argoproj.io", "Rollout"), ("apps.kruise.io", "CloneSet")].contains(&(group, kind)) {
+        return Some(&["spec", "template"]);
+    }
     if !["", "apps", "batch", "extensions"].contains(&group) {
         return None;
     }
-    match view["kind"].as_str()? {
+    match kind {
         "Pod" => Some(&[]),
         "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" | "ReplicationController" | "Job" => {
             Some(&["spec", "template"])
@@ -115,17 +156,42 @@ fn object(view: &Value, at: &mut Vec<String>, policy: &Policy, root: &mut Node, 
         }
         return;
     }
-    let Some(path) = pod_in(view) else { return };
+    let name = view["metadata"]["name"].as_str().or_else(|| view["metadata"]["generateName"].as_str());
+    let name = format!("{kind}/{}", name.unwrap_or_default());
+    let Some(path) = pod_in(view) else {
+        if asks(view, ASKING) {
+            into.leave(
+                &name,
+                "objects of this kind are not known to inject -f; the webhook gives their pods the sidecar",
+            );
+        }
+        return;
+    };
     let pod = path.iter().fold(view, |value, key| &value[*key]);
     let place = Place {
         namespace: view["metadata"]["namespace"].as_str().unwrap_or_default().to_owned(),
         owner_kind: if path.is_empty() { String::new() } else { kind.to_owned() },
     };
     let Decision { outcome, warnings } = decide(pod, &place, policy);
-    let name = view["metadata"]["name"].as_str().or_else(|| view["metadata"]["generateName"].as_str());
-    let name = format!("{kind}/{}", name.unwrap_or_default());
     into.notes.extend(warnings.iter().map(|told| format!("{name}: {told}")));
-    let Ok(operations) = outcome else { return };
+    let operations = match outcome {
+        Ok(operations) => operations,
+        Err(Skip::OptedOut | Skip::AlreadyInjected) => return,
+        Err(Skip::NotAsked) => {
+            if asks(view, ASKING) {
+                let at = path.iter().map(|key| format!("{key}.")).collect::<String>();
+                let told = format!(
+                    "dwcp.io/inject is not where its pods have it from; put it into {at}metadata.labels"
+                );
+                into.leave(&name, &told);
+            }
+            return;
+        }
+        Err(_) => {
+            into.left += 1;
+            return;
+        }
+    };
     let prefix: Vec<&str> = at.iter().map(String::as_str).chain(path.iter().copied()).collect();
     for operation in &operations {
         let pointer = operation["path"].as_str().unwrap_or_default();
@@ -134,6 +200,30 @@ fn object(view: &Value, at: &mut Vec<String>, policy: &Policy, root: &mut Node, 
         root.add(&whole, Node::from_json(&operation["value"]));
     }
     into.injected += 1;
+}
+
+impl Rewritten {
+    /// Takes note of an object that asks in vain.
+    fn leave(&mut self, name: &str, told: &str) {
+        self.left += 1;
+        self.notes.push(format!("{name}: dwcp-anomaly: not injected: {told}"));
+    }
+}
+
+/// Whether anything in it asks for a sidecar, wherever that stands; selectors only look for those that do.
+fn asks(value: &Value, depth: usize) -> bool {
+    let is_yes = |key: &String, value: &Value| {
+        key == wish::NAME && *value != "false" && *value != false && !value.is_null()
+    };
+    match value {
+        _ if depth == 0 => false,
+        Value::Object(map) => map.iter().any(|(key, value)| {
+            let selects = key == "matchLabels" || key.ends_with("elector");
+            is_yes(key, value) || (!selects && asks(value, depth - 1))
+        }),
+        Value::Array(items) => items.iter().any(|item| asks(item, depth - 1)),
+        _ => false,
+    }
 }
 
 /// An item of a typed list may leave out its kind.

@@ -7,7 +7,7 @@ use super::policy::Policy;
 use super::qos::{self, Class};
 use super::settings::Settings;
 use super::target::Target;
-use super::{CONTAINER, Left, Place, Skip};
+use super::{CONTAINER, Left, Place, Skip, system};
 
 /// Where the ConfigMap is mounted.
 const CONFIG: &str = "/etc/dwcp-anomaly";
@@ -47,8 +47,8 @@ pub(super) fn build(
                     (nodes_at_least in the injector's policy)";
         return Err(Left::new(Skip::RunsToCompletion, told));
     }
-    if is_elsewhere(pod) {
-        return Err(Left::new(Skip::NotLinux, "the sidecar runs on Linux only"));
+    if let Some(why) = system::elsewhere(pod) {
+        return Err(Left::new(Skip::NotLinux, format!("the sidecar runs on Linux only, and {why}")));
     }
     let port = free_port(pod, place, policy.port, targets)?;
     let volumes = Volumes::name(pod)?;
@@ -77,13 +77,6 @@ fn runs_to_completion(pod: &Value, place: &Place) -> bool {
     of_job(&place.owner_kind)
         || owners.iter().any(|owner| owner["kind"].as_str().is_some_and(of_job))
         || pod["spec"]["restartPolicy"].as_str().is_some_and(|policy| policy != "Always")
-}
-
-/// Whether it says that it runs on another system than Linux.
-fn is_elsewhere(pod: &Value) -> bool {
-    let (spec, selector) = (&pod["spec"], &pod["spec"]["nodeSelector"]);
-    let said = [&spec["os"]["name"], &selector["kubernetes.io/os"], &selector["beta.kubernetes.io/os"]];
-    said.into_iter().filter_map(Value::as_str).any(|name| name != "linux")
 }
 
 /// The port by the policy, or the next that nobody in the pod declares and where nothing is to be watched. In the node's

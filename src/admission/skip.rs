@@ -25,6 +25,8 @@ pub enum Skip {
     NameClash,
     /// It is not for Linux.
     NotLinux,
+    /// It shows a static pod, which runs by its file whatever becomes of it here.
+    MirrorPod,
     /// It is no pod that a server would take.
     MalformedPod,
     /// The request is about something else than a new pod.
@@ -35,7 +37,7 @@ pub enum Skip {
 
 impl Skip {
     /// Every reason.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::NotAsked,
         Self::OptedOut,
         Self::UnknownValue,
@@ -47,6 +49,7 @@ impl Skip {
         Self::PortClash,
         Self::NameClash,
         Self::NotLinux,
+        Self::MirrorPod,
         Self::MalformedPod,
         Self::NotANewPod,
         Self::PatchFailed,
@@ -66,6 +69,7 @@ impl Skip {
             Self::PortClash => "port_clash",
             Self::NameClash => "name_clash",
             Self::NotLinux => "not_linux",
+            Self::MirrorPod => "mirror_pod",
             Self::MalformedPod => "malformed_pod",
             Self::NotANewPod => "not_a_new_pod",
             Self::PatchFailed => "patch_failed",

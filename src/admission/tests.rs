@@ -462,3 +462,12 @@ proptest! {
 fn json_size(value: &Value) -> usize {
     value.to_string().len()
 }
+
+#[test]
+fn a_mirror_of_a_static_pod_is_left_as_it_is_and_told_so() {
+    let mut mirror = pod(json!({}));
+    mirror["metadata"]["annotations"]["kubernetes.io/config.mirror"] = json!("abc");
+    let decision = decide(&mirror, &Place::default(), &Policy::default());
+    assert_eq!(decision.outcome, Err(Skip::MirrorPod));
+    assert!(decision.warnings[0].contains("static pod"), "{:?}", decision.warnings);
+}

@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use super::{Left, Skip};
 
-const NAME: &str = "dwcp.io/inject";
+/// Name of the label, and of the annotation.
+pub(super) const NAME: &str = "dwcp.io/inject";
 
 /// One place's word.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -17,6 +17,11 @@ pub(super) fn inject(args: &Inject) -> Result<(), Failed> {
         for note in &rewritten.notes {
             eprintln!("{}: {note}", file.display());
         }
+        // What asks in vain is counted.
+        let (injected, left) = (rewritten.injected, rewritten.left);
+        if left > 0 {
+            eprintln!("{}: {injected} injected, {left} that ask left as they are", file.display());
+        }
         if !all.is_empty() && !rewritten.text.starts_with("---") {
             if !all.ends_with('\n') {
                 all.push('\n');

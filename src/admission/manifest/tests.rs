@@ -117,12 +117,67 @@ fn every_kind_of_workload_is_injected_in_its_template() {
     let native = Policy::read("nodes_at_least: '1.33'").unwrap();
     for text in [job, cron] {
         let out = done(&text);
-        assert_eq!((out.injected, &out.text), (0, &text));
+        assert_eq!((out.injected, out.left, &out.text), (0, 1, &text));
         assert!(out.notes[0].contains("Job/"), "{:?}", out.notes);
         assert_eq!(rewrite(&text, &native).unwrap().injected, 1);
     }
     let other = format!("apiVersion: example.org/v1\nkind: Deployment\nspec: {{template: {template}}}\n");
-    assert_eq!(done(&other).injected, 0);
+    let out = done(&other);
+    assert_eq!((out.injected, out.left, &out.text), (0, 1, &other));
+    assert!(out.notes[0].contains("Deployment/: ") && out.notes[0].contains("not known"), "{:?}", out.notes);
+    for kind in ["argoproj.io/v1alpha1\nkind: Rollout", "apps.kruise.io/v1alpha1\nkind: CloneSet"] {
+        let out = done(&format!("apiVersion: {kind}\nspec: {{template: {template}}}\n"));
+        assert_eq!((out.injected, out.left), (1, 0), "{kind}");
+    }
+}
+
+#[test]
+fn a_wish_in_the_wrong_place_is_told_and_counted() {
+    let pods = "spec: {template: {metadata: {labels: {app: web}}, spec: {containers: [{name: a}]}}}";
+    for (text, told) in [
+        (format!("apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web, labels: {{dwcp.io/inject: 'true'}}}}\n{pods}\n"), "Deployment/web: dwcp-anomaly: not injected: dwcp.io/inject is not where its pods have it from; put it into spec.template.metadata.labels"),
+        (format!("apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web, annotations: {{dwcp.io/inject: true}}}}\n{pods}\n"), "spec.template.metadata.labels"),
+        ("apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: c}\nspec: {jobTemplate: {metadata: {labels: {dwcp.io/inject: 'true'}}, spec: {template: {spec: {containers: [{name: a}]}}}}}\n".to_owned(), "spec.jobTemplate.spec.template.metadata.labels"),
+        ("apiVersion: v1\nkind: Service\nmetadata: {name: s, labels: {dwcp.io/inject: 'true'}}\n".to_owned(), "Service/s: "),
+        ("commonLabels: {dwcp.io/inject: 'true'}\n".to_owned(), "not known to inject -f"),
+    ] {
+        let out = done(&text);
+        assert_eq!((out.injected, out.left, &out.text), (0, 1, &text));
+        assert!(out.notes.len() == 1 && out.notes[0].contains(told), "{:?}", out.notes);
+    }
+    for text in [
+        format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{labels: {{dwcp.io/inject: 'false'}}}}\n{pods}\n"
+        ),
+        "apiVersion: v1\nkind: Service\nspec: {selector: {dwcp.io/inject: 'true'}}\n".to_owned(),
+        "apiVersion: x/v1\nkind: PodMonitor\nspec: {selector: {matchLabels: {dwcp.io/inject: 'true'}}}\n"
+            .to_owned(),
+    ] {
+        assert_eq!(done(&text), Rewritten { text: text.clone(), ..Rewritten::default() });
+    }
+}
+
+#[test]
+fn a_mark_of_the_byte_order_is_no_letter_of_the_first_key() {
+    let out = done(&format!("\u{feff}{DEPLOYMENT}"));
+    assert_eq!(out, done(DEPLOYMENT));
+    let out = done(&format!("a: b\n---\n\u{feff}{DEPLOYMENT}"));
+    assert_eq!(out.injected, 1);
+}
+
+#[test]
+fn json_values_one_after_the_other_are_documents_as_kubectl_has_it() {
+    let secret = r#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"s"},"data":{}}"#;
+    let pod = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"labels":{"dwcp.io/inject":"true"}},"spec":{"containers":[{"name":"a"}]}}"#;
+    for between in ["\n", "", "\n\n  "] {
+        let out = done(&format!("{secret}{between}{pod}{between}{secret}\n"));
+        assert_eq!((out.injected, out.left), (1, 0));
+        let read = serde_json::Deserializer::from_str(&out.text).into_iter::<Value>();
+        let read: Vec<Value> = read.map(Result::unwrap).collect();
+        assert_eq!(read.len(), 3, "{}", out.text);
+        assert_eq!(read[1]["spec"]["containers"][1]["name"], super::super::CONTAINER);
+        assert!(out.text.starts_with(secret) && out.text.ends_with(&format!("{secret}\n")), "{}", out.text);
+    }
 }
 
 #[test]
