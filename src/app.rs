@@ -26,7 +26,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::Clock;
 use crate::config::{Config, Overlay, Problems, Sources};
+use crate::detect::fit_tasks::GAP;
 use crate::engine::snapshot::Snapshot;
 use crate::scrape::{self, Job};
 use crate::serve::{self, Given, Guard, ReloadRequest, SettingsRequest, SettingsView, WebConfig};
@@ -103,6 +105,7 @@ pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
         models: None,
         storage: None,
         telling: Telling::default(),
+        clock: Clock::default(),
         is_new: true,
         memory_limit: Arc::default(),
     };
@@ -177,6 +180,8 @@ struct App {
     /// What is kept where; `None` until a configuration has told.
     storage: Option<Storage>,
     telling: Telling,
+    /// What samples are stamped by, through all configurations.
+    clock: Clock,
     /// Nothing has been judged yet.
     is_new: bool,
     /// Bytes; 0 for no limit.
@@ -230,22 +235,25 @@ impl App {
             senders: JoinSet::new(),
         };
         let targets = labels.into_iter().zip(told).collect();
-        Self::start_scrapers(&config, targets, &wanted, messages, &mut running);
-        Self::start_prober(&config, &wanted, messages, &mut running);
+        self.clock.follow_gaps_of(config.check_interval.0 * GAP);
+        self.start_scrapers(&config, targets, &wanted, messages, &mut running);
+        self.start_prober(&config, wanted, messages, &mut running);
         self.start_senders(&config, &mut running);
         self.running = Some(running);
     }
 
     fn start_scrapers(
+        &self,
         config: &Config,
         targets: Vec<(crate::series::Labels, watch::Receiver<bool>)>,
-        wanted: &Arc<start::Selected>,
+        wanted: &start::Selected,
         messages: &mpsc::Sender<Message>,
         running: &mut Running,
     ) {
         let timeout = config.scrape.timeout.0.min(config.check_interval.0);
         let (scraped, mut inbox) = mpsc::channel(QUEUE);
         for (target, (entry, (labels, pending))) in config.scrape.targets.iter().zip(targets).enumerate() {
+            let wanted = wanted.of(&labels);
             let job = Job {
                 target,
                 labels,
@@ -253,9 +261,10 @@ impl App {
                 timeout,
                 max_body_size: config.scrape.max_body_size.0 as usize,
                 pending,
+                clock: self.clock.clone(),
             };
             let Some(exporter) = start::exporter(&entry.url, timeout) else { continue };
-            let reader = crate::exposition::Reader::new(Arc::clone(wanted) as _);
+            let reader = crate::exposition::Reader::new(Arc::new(wanted));
             running.scrapers.spawn(scrape::run(
                 job,
                 exporter,
@@ -275,15 +284,16 @@ impl App {
     }
 
     fn start_prober(
+        &self,
         config: &Config,
-        wanted: &Arc<start::Selected>,
+        wanted: start::Selected,
         messages: &mpsc::Sender<Message>,
         running: &mut Running,
     ) {
-        let Some(prober) = start::prober(config) else { return };
+        let Some(prober) = start::prober(config, &self.clock) else { return };
         // A round that waits for the engine holds up the next one, which is left out then.
         let (rounds, mut inbox) = mpsc::channel(1);
-        running.scrapers.spawn(prober.run(Arc::clone(wanted) as _, rounds, running.stop_scrapers.clone()));
+        running.scrapers.spawn(prober.run(Arc::new(wanted), rounds, running.stop_scrapers.clone()));
         let messages = messages.clone();
         running.scrapers.spawn(async move {
             while let Some(round) = inbox.recv().await {

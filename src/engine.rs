@@ -243,7 +243,11 @@ impl Engine {
 
     fn check(&mut self, index: usize, at: Timestamp, kind: Kind, step: &mut Step) {
         // Wall time that was set back far has restarted the windows as well.
-        self.now = if self.now.since(at) > STEP_BACK { at } else { self.now.max(at) };
+        if self.now.since(at) > STEP_BACK {
+            self.now = at;
+            self.ended.iter_mut().for_each(|incident| incident.step_back(at));
+        }
+        self.now = self.now.max(at);
         let Some(target) = self.targets.get_mut(index) else { return };
         let changes = target.check(at, kind, &self.setup);
         step.taken.extend(target.taken());
@@ -351,13 +355,8 @@ impl Engine {
     ) -> Result<Detection, Unanswerable> {
         let is_meant = |t: &&Target| instance.is_none_or(|i| t.setup().labels.get("instance") == Some(i));
         let mut meant = self.targets.iter().filter(is_meant);
-        let names = || {
-            self.targets
-                .iter()
-                .filter_map(|t| t.setup().labels.get("instance"))
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
+        let instances = self.targets.iter().filter_map(|t| t.setup().labels.get("instance"));
+        let names = || instances.clone().collect::<Vec<_>>().join(", ");
         match (meant.next(), meant.next()) {
             (Some(target), None) => target.detect(&self.setup, values),
             (Some(_), Some(_)) => Err(Unanswerable::Unclear(format!(

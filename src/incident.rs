@@ -99,6 +99,14 @@ impl Incident {
         self.metric.get("metric_name").unwrap_or_default()
     }
 
+    /// Wall time was set back to `at`: nothing that has happened lies ahead of that.
+    pub fn step_back(&mut self, at: Timestamp) {
+        let started = self.started_at.min(at);
+        self.started_at = started;
+        self.severities.iter_mut().for_each(|(_, since)| *since = (*since).min(at));
+        self.ended_at = self.ended_at.map(|ended| ended.min(at).max(started));
+    }
+
     /// Detectors that voted at its worst check, with their confidence.
     pub fn votes(&self) -> impl Iterator<Item = (Detector, f64)> + '_ {
         self.worst.votes()

@@ -18,7 +18,7 @@
 //! |---|---|---|
 //! | 0 words | `series`, `setting` | no clock, no I/O; import nothing of ours above them |
 //! | 1 core | `exposition`, `window`, `signal`, `detect`, `incident`, `engine` | synchronous, deterministic: no I/O, clock, environment or entropy |
-//! | 2 edges | `scrape`, `probe`, `hostmetrics`, `notify`, `serve`, `dataset`, `model_store`, `state`, `history`, `admission` | never import each other, but all may `disk`, `accept` and `negotiate` |
+//! | 2 edges | `scrape`, `probe`, `hostmetrics`, `notify`, `serve`, `dataset`, `model_store`, `state`, `history`, `admission` | never import each other, but all may `disk`, `accept`, `negotiate` and `clock` |
 //! | 3 whole | `telemetry`, `config`, `train`, `backtest`, `app`, `embed`, `cli` | compose; nobody imports `app` but `cli` and `embed`, and nobody these |
 //!
 //! The page is drawn of the same snapshots: `serve` records the recent course of every metric, draws the page's parts once
@@ -60,6 +60,7 @@ pub mod admission;
 pub mod app;
 pub mod backtest;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod dataset;
 #[deny(clippy::disallowed_methods)]

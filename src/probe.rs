@@ -10,12 +10,13 @@ pub mod config;
 mod tally;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::Clock;
 use crate::exposition::Wanted;
 use crate::series::{Batch, Origin, Timestamp};
 use ask::Asker;
@@ -31,26 +32,27 @@ pub struct Prober {
     peers: Vec<(Asker, Tally)>,
     interval: Duration,
     timeout: Duration,
+    clock: Clock,
     /// Of the last round.
     last: Timestamp,
 }
 
 impl Prober {
-    /// Probes what `config` names; loss is that of the last `window`.
-    pub fn new(config: &Config, window: Duration) -> Result<Self, reqwest::Error> {
+    /// Probes what `config` names; loss is that of the last `window`. Rounds are stamped by `clock`.
+    pub fn new(config: &Config, window: Duration, clock: Clock) -> Result<Self, reqwest::Error> {
         let (interval, timeout) = (config.interval.0, config.timeout.0.min(config.interval.0));
         let rounds = (window.as_secs_f64() / interval.as_secs_f64().max(1e-3)).ceil() as usize;
         let peer =
             |peer: &config::Peer| Ok((Asker::new(peer, timeout)?, Tally::new(&peer.to_string(), rounds)));
         let peers = config.targets.iter().map(peer).collect::<Result<_, reqwest::Error>>()?;
-        Ok(Self { peers, interval, timeout, last: Timestamp::default() })
+        Ok(Self { peers, interval, timeout, clock, last: Timestamp::default() })
     }
 
     /// Asks every peer once and says what is known now; of its series, those that are `wanted`.
     async fn round(&mut self, wanted: &dyn Wanted) -> Batch {
         let outcomes = self.peers.iter().map(|(asker, _)| asker.ask(self.timeout));
         let outcomes = futures_util::future::join_all(outcomes).await;
-        let at = now();
+        let at = self.clock.now();
         self.last = at;
         let mut samples = Vec::new();
         for ((_, tally), outcome) in self.peers.iter_mut().zip(outcomes) {
@@ -80,15 +82,10 @@ impl Prober {
             }
         }
         // Told to stop within the millisecond of the last round, it would not be newer than that.
-        let at = now().max(self.last + Duration::from_millis(1));
+        let at = self.clock.now().max(self.last + Duration::from_millis(1));
         // Whoever listened may have left before.
         let _ = out.send(Batch { origin: Origin::Probe, at, samples: Vec::new() }).await;
     }
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_millis(since.as_millis() as i64)
 }
 
 #[cfg(test)]

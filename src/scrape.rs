@@ -9,13 +9,14 @@ mod fetch;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::AssertUnwindSafe;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use fetch::{Exporter, Failure};
 
+use crate::clock::Clock;
 use crate::exposition::{Page, Reader};
 use crate::series::{Batch, Labels, METRIC_NAME, Origin, Sample, Timestamp};
 
@@ -35,6 +36,8 @@ pub struct Job {
     /// Whether an incident of the target is pending: then it is looked at [`CONFIRM`] times as often, so that it is
     /// known sooner whether it lasts.
     pub pending: watch::Receiver<bool>,
+    /// What the samples are stamped by.
+    pub clock: Clock,
 }
 
 /// Looks in one interval while an incident is pending; where that is at least a second apart.
@@ -79,7 +82,7 @@ pub async fn run(
             () = stop.cancelled() => return,
             scraped = futures_util::FutureExt::catch_unwind(scrape) => scraped,
         };
-        let mut scraped = scraped.unwrap_or_else(|_| failed(&job, now(), Failure::Panicked));
+        let mut scraped = scraped.unwrap_or_else(|_| failed(&job, job.clock.now(), Failure::Panicked));
         scraped.confirms = confirms;
         if out.send(scraped).await.is_err() {
             return;
@@ -106,13 +109,8 @@ fn offset(job: &Job) -> Duration {
     job.interval.min(Duration::from_secs(2)).mul_f64(share)
 }
 
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_millis(since.as_millis() as i64)
-}
-
 async fn scrape(job: &Job, exporter: &mut Exporter, reader: &mut Reader, body: &mut Vec<u8>) -> Scraped {
-    let at = now();
+    let at = job.clock.now();
     body.clear();
     let fetched = tokio::time::timeout(job.timeout, exporter.fetch(body, job)).await;
     let format = match fetched.unwrap_or(Err(Failure::Timeout(job.timeout))) {

@@ -123,6 +123,21 @@ impl Labels {
         Self::new(self.iter().chain(pairs))
     }
 
+    /// This set as Prometheus keeps a series of `target`: the target's labels are on it, and a label of its own that bears
+    /// one of their names is `exported_…`.
+    #[must_use]
+    pub fn of_target(&self, target: &Self) -> Self {
+        let name_of = |name: &str| {
+            let mut free = name.to_owned();
+            while target.get(&free).is_some() || (free != name && self.get(&free).is_some()) {
+                free.insert_str(0, "exported_");
+            }
+            free
+        };
+        let own = self.iter().map(|(name, value)| (name_of(name), value));
+        Self::new(own.chain(target.iter().map(|(name, value)| (name.to_owned(), value))))
+    }
+
     /// This set without the labels that `drop` names.
     #[must_use]
     pub fn without(&self, drop: impl Fn(&str) -> bool) -> Self {
@@ -249,6 +264,23 @@ mod tests {
         assert!(Labels::new([("a", "")]).is_empty());
         assert_eq!(Labels::new([("a", "1"), ("a", "2")]), Labels::new([("a", "2")]));
         assert_eq!(Labels::new([("a", "1")]).with([("a", "")]), Labels::empty());
+    }
+
+    #[test]
+    fn a_series_of_a_target_bears_its_labels_beside_what_it_exposes() {
+        let target = Labels::new([("job", "node"), ("instance", "web:1")]);
+        let exposed =
+            Labels::new([("__name__", "m"), ("job", "x"), ("exported_job", "y"), ("device", "sda")]);
+        let expect = [
+            ("__name__", "m"),
+            ("device", "sda"),
+            ("exported_exported_job", "x"),
+            ("exported_job", "y"),
+            ("instance", "web:1"),
+            ("job", "node"),
+        ];
+        assert_eq!(exposed.of_target(&target), Labels::new(expect));
+        assert_eq!(exposed.of_target(&Labels::empty()), exposed);
     }
 
     #[test]

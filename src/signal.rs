@@ -28,6 +28,7 @@ mod render;
 mod selector;
 mod subquery;
 mod trend;
+mod why;
 
 pub use chosen::Selections;
 pub use definition::{Definition, Direction, TAKEN_LABELS, defaults};
@@ -35,6 +36,7 @@ pub use eval::{EvalError, Fill, Value};
 pub use narrow::narrowed;
 pub use plan::{ExprError, Macros, Plan};
 pub use selector::Selector;
+pub use why::Silence;
 
 use std::cell::Cell;
 use std::time::Duration;

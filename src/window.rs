@@ -7,6 +7,7 @@
 mod table;
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 pub use table::{ColumnView, Frozen, Table};
 
@@ -33,6 +34,10 @@ pub struct Window {
     generation: u64,
     refused: u64,
     late: u64,
+    /// Samples stamped too far ahead.
+    ahead: u64,
+    /// Of the newest batch: one series of each name that found no room.
+    turned_away: Vec<Labels>,
     /// Name of the largest family, once the window has been full.
     crowded: Option<String>,
 }
@@ -55,6 +60,11 @@ enum Axis {
     Own,
 }
 
+/// Names of series without room that are remembered.
+const MOST_NAMED: usize = 64;
+/// A sample's own timestamp lies at most so far ahead of its batch, as in Prometheus.
+const FURTHEST_AHEAD: Duration = Duration::from_mins(10);
+
 /// Where a series lies in its window. Valid as long as [`Window::generation`] stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeriesRef {
@@ -72,6 +82,8 @@ impl Window {
             generation: 0,
             refused: 0,
             late: 0,
+            ahead: 0,
+            turned_away: Vec::new(),
             crowded: None,
         }
     }
@@ -115,12 +127,16 @@ impl Window {
         self.tables.iter_mut().zip(names).map(freeze).collect()
     }
 
-    /// Takes in one batch. Samples at or before the newest of their axis are dropped and counted as late.
+    /// Takes in one batch. Samples at or before the newest of their axis are dropped and counted as late; those stamped
+    /// more than ten minutes ahead of the batch are refused and counted, since what is newer would be late for as long.
     pub fn push(&mut self, batch: &Batch) {
+        self.turned_away.clear();
         self.push_shared(batch);
         for sample in &batch.samples {
-            if let Some(at) = sample.at {
-                self.push_own(sample, at);
+            match sample.at {
+                Some(at) if at.since(batch.at) > FURTHEST_AHEAD => self.ahead += 1,
+                Some(at) => self.push_own(sample, at),
+                None => {}
             }
         }
     }
@@ -134,7 +150,7 @@ impl Window {
         for sample in batch.samples.iter().filter(|s| s.at.is_none()) {
             match self.find_or_add(&sample.labels, table) {
                 Some(series) => self.tables[series.table].1.set(series.column, sample.value),
-                None => self.refused += 1,
+                None => self.refuse(&sample.labels),
             }
         }
         self.forget_silent(table);
@@ -145,7 +161,7 @@ impl Window {
         let series = known.or_else(|| self.add_own(&sample.labels));
         // A series given without times before keeps its axis: one series cannot have two.
         let Some(series) = series.filter(|series| self.tables[series.table].0 == Axis::Own) else {
-            self.refused += 1;
+            self.refuse(&sample.labels);
             return;
         };
         let table = &mut self.tables[series.table].1;
@@ -154,6 +170,14 @@ impl Window {
         } else if table.last() != Some(at) {
             // An exporter repeats a stamped sample until it has a newer one: that is no loss.
             self.late += 1;
+        }
+    }
+
+    fn refuse(&mut self, labels: &Labels) {
+        self.refused += 1;
+        let is_known = self.turned_away.iter().any(|known| known.name() == labels.name());
+        if self.turned_away.len() < MOST_NAMED && !is_known {
+            self.turned_away.push(labels.clone());
         }
     }
 
@@ -282,9 +306,34 @@ impl Window {
         self.refused
     }
 
+    /// One series of each name that the newest batch brought and that found no room.
+    pub fn turned_away(&self) -> &[Labels] {
+        &self.turned_away
+    }
+
     /// Samples dropped because they were not newer than what is held.
     pub fn late(&self) -> u64 {
         self.late
+    }
+
+    /// Samples refused because the exporter stamped them more than ten minutes ahead.
+    pub fn ahead(&self) -> u64 {
+        self.ahead
+    }
+
+    /// The time of the newest batch of one origin; what exporters stamp by themselves has no say in it.
+    pub fn newest_of(&self, origin: Origin) -> Option<Timestamp> {
+        let shared = self.tables.iter().find(|(axis, _)| *axis == Axis::Shared(origin));
+        shared.and_then(|(_, table)| table.last())
+    }
+
+    /// Forgets all samples; what was counted stays.
+    pub fn restart(&mut self) {
+        let fresh = Self::new(self.limits);
+        // Selections made before hold no longer.
+        let generation = self.generation + 1;
+        let (refused, late, ahead) = (self.refused, self.late, self.ahead);
+        *self = Self { generation, refused, late, ahead, ..fresh };
     }
 
     /// A number that changes whenever the set of series does; selections made at one generation hold during it.
@@ -317,8 +366,13 @@ impl<'a> WindowView<'a> {
 
     /// The series whose labels `wanted` accepts, in the order of their labels.
     pub fn select(&self, wanted: impl Fn(&Labels) -> bool) -> Vec<(Labels, SeriesRef)> {
-        let chosen = self.window.index.iter().filter(|(labels, _)| wanted(labels));
-        let mut chosen: Vec<_> = chosen.map(|(labels, series)| (labels.clone(), *series)).collect();
+        self.choose(|labels| wanted(labels).then(|| labels.clone()))
+    }
+
+    /// The series that `choose` has labels for, in the order of these.
+    pub fn choose(&self, choose: impl Fn(&Labels) -> Option<Labels>) -> Vec<(Labels, SeriesRef)> {
+        let chosen = self.window.index.iter().filter_map(|(labels, series)| Some((choose(labels)?, *series)));
+        let mut chosen: Vec<_> = chosen.collect();
         chosen.sort_by(|a, b| a.0.cmp(&b.0));
         chosen
     }
@@ -392,6 +446,19 @@ mod tests {
         window.push(&scrape(300, vec![stamped(8)]));
         assert_eq!(values(&window, "own"), [(7, Some(7.0)), (8, Some(8.0))]);
         assert_eq!(window.late(), 0);
+    }
+
+    #[test]
+    fn what_is_stamped_far_ahead_is_refused_counted_and_moves_no_other_time() {
+        let stamped = |ahead| {
+            let at = Timestamp::from_millis(1_000_000) + Duration::from_secs(ahead);
+            Sample { at: Some(at), ..sample("own", ahead as f64) }
+        };
+        let mut window = Window::new(LIMITS);
+        window.push(&scrape(1_000_000, vec![sample("a", 1.0), stamped(600), stamped(601), stamped(1 << 40)]));
+        assert_eq!(values(&window, "own"), [(1_600_000, Some(600.0))]);
+        assert_eq!((window.ahead(), window.late(), window.refused()), (2, 0, 0));
+        assert_eq!(window.newest_of(Origin::Scrape), Some(Timestamp::from_millis(1_000_000)));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What each module may import; of the layers, see `src/lib.rs`.
-const MAY_IMPORT: [(&str, &[&str]); 28] = [
+const MAY_IMPORT: [(&str, &[&str]); 29] = [
     ("series", &[]),
     ("setting", &["series"]),
     ("exposition", &["series"]),
@@ -14,8 +14,8 @@ const MAY_IMPORT: [(&str, &[&str]); 28] = [
     ("detect", &["series", "setting", "window"]),
     ("incident", &["series", "setting", "detect"]),
     ("engine", &["series", "setting", "window", "signal", "detect", "incident"]),
-    ("scrape", &["series", "setting", "exposition"]),
-    ("probe", &["series", "setting", "exposition"]),
+    ("scrape", &["series", "setting", "exposition", "clock"]),
+    ("probe", &["series", "setting", "exposition", "clock"]),
     ("hostmetrics", &["exposition", "series"]),
     ("notify", &["series", "setting", "detect", "incident", "engine"]),
     (
@@ -23,6 +23,7 @@ const MAY_IMPORT: [(&str, &[&str]); 28] = [
         &["series", "setting", "signal", "detect", "incident", "engine", "accept", "disk", "negotiate"],
     ),
     ("dataset", &["series"]),
+    ("clock", &["series"]),
     ("disk", &[]),
     ("accept", &[]),
     ("negotiate", &[]),
@@ -51,6 +52,7 @@ const MAY_IMPORT: [(&str, &[&str]); 28] = [
     (
         "app",
         &[
+            "clock",
             "series",
             "setting",
             "exposition",
@@ -77,6 +79,7 @@ const MAY_IMPORT: [(&str, &[&str]); 28] = [
     (
         "cli",
         &[
+            "clock",
             "admission",
             "series",
             "setting",

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::detect::ensemble::votes_at;
 use crate::detect::verdict::Detector;
@@ -45,20 +46,34 @@ pub fn setup(config: &Config, host: &str, own_port: u16) -> Setup {
     }
 }
 
-/// The series that any signal selects.
-pub(super) struct Selected(Vec<Selector>);
+/// The series that any signal selects of any of some targets.
+pub(super) struct Selected {
+    selectors: Arc<[Selector]>,
+    targets: Vec<Labels>,
+}
 
-pub(super) fn wanted(setup: &Setup) -> Arc<Selected> {
-    Arc::new(Selected(setup.signals.iter().flat_map(|(_, plan)| plan.selectors().to_vec()).collect()))
+pub(super) fn wanted(setup: &Setup) -> Selected {
+    Selected {
+        selectors: setup.signals.iter().flat_map(|(_, plan)| plan.selectors().to_vec()).collect(),
+        targets: setup.targets.iter().map(|target| target.labels.clone()).collect(),
+    }
+}
+
+impl Selected {
+    /// What is wanted of one target alone.
+    pub(super) fn of(&self, target: &Labels) -> Self {
+        Self { selectors: Arc::clone(&self.selectors), targets: vec![target.clone()] }
+    }
 }
 
 impl Wanted for Selected {
     fn name(&self, name: &str) -> bool {
-        self.0.iter().any(|selector| selector.may_want(name))
+        self.selectors.iter().any(|selector| selector.may_want(name))
     }
 
     fn series(&self, labels: &Labels) -> bool {
-        self.0.iter().any(|selector| selector.wants(labels))
+        let wants = |target| self.selectors.iter().any(|selector| selector.wants(labels, target));
+        self.targets.iter().any(wants)
     }
 }
 
@@ -83,12 +98,12 @@ pub(super) fn exporter(url: &str, timeout: Duration) -> Option<Exporter> {
 }
 
 /// Who asks the peers, if there are any.
-pub(super) fn prober(config: &Config) -> Option<Prober> {
+pub(super) fn prober(config: &Config, clock: &Clock) -> Option<Prober> {
     if config.probe.targets.is_empty() {
         return None;
     }
     // Loss is that of the time a rate is.
-    match Prober::new(&config.probe, config.macros().rate_interval) {
+    match Prober::new(&config.probe, config.macros().rate_interval, clock.clone()) {
         Ok(prober) => Some(prober),
         Err(error) => {
             tracing::error!(%error, "probes cannot be sent; latency and jitter have no data");

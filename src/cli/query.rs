@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{Failed, Output, Query, output, runtime};
+use crate::clock::Clock;
 use crate::exposition::{Everything, Format, Reader};
 use crate::hostmetrics::{self, Root};
 use crate::scrape::config::EMBEDDED;
@@ -112,6 +113,7 @@ async fn from_target(url: &str, plan: &Plan, interval: Duration) -> Result<(Wind
         timeout: interval.max(Duration::from_secs(5)),
         max_body_size: 64 << 20,
         pending: tokio::sync::watch::channel(false).1,
+        clock: Clock::default(),
     };
     let (out, mut scraped) = mpsc::channel(4);
     let stop = CancellationToken::new();

@@ -52,6 +52,11 @@ impl Canonical {
         self.machines.get(metric).is_some_and(|machine| machine.firing().is_some())
     }
 
+    /// Wall time was set back, see [`Machine::step_back`].
+    pub(super) fn step_back(&mut self, at: Timestamp) {
+        self.machines.iter_mut().for_each(|machine| machine.step_back(at));
+    }
+
     /// Time went on without anybody looking, see [`Machine::gap`].
     pub(super) fn gap(&mut self, at: Timestamp) {
         self.machines.iter_mut().for_each(|machine| machine.gap(at));

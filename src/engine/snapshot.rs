@@ -73,6 +73,8 @@ pub struct TargetSnapshot {
     pub out_of_bounds: Vec<(String, u64)>,
     /// Counters so far that fell by less than a tenth, and were taken for read wrongly.
     pub glitches: u64,
+    /// Samples refused so far because their own timestamps lie too far ahead.
+    pub ahead: u64,
     /// The detectors, in the order of [`Detector::ALL`].
     pub detectors: [DetectorStatus; Detector::COUNT],
     /// The vote over the whole target; `None` while no detector is ready or no metric has data.

@@ -70,6 +70,8 @@ pub(super) struct Target {
     /// Check at which the ensemble was new.
     born: u64,
     last_tick: Option<Timestamp>,
+    /// Whether samples are dropped until time has passed the newest.
+    waits: bool,
     /// Whether the last check came after a gap in time.
     after_gap: bool,
     values: Vec<Option<f64>>,
@@ -97,10 +99,11 @@ impl Target {
     pub(super) fn new(target: TargetSetup, setup: &Setup) -> Self {
         let slots: Vec<Slot> = (0..setup.signals.len()).map(|signal| Slot::empty(signal, setup)).collect();
         let metrics = slots.iter().map(|slot| slot.metric(setup, true)).collect();
+        let selections = setup.signals.iter().map(|_| Selections::of(&target.labels)).collect();
         Self {
             setup: target,
             window: Window::new(setup.limits),
-            selections: setup.signals.iter().map(|_| Selections::default()).collect(),
+            selections,
             ensemble: Ensemble::new(setup.detection.clone(), metrics),
             values: vec![None; slots.len()],
             slots,
@@ -110,6 +113,7 @@ impl Target {
             checks: 0,
             born: 0,
             last_tick: None,
+            waits: false,
             after_gap: false,
             work: Work::default(),
             verdict: Verdict::default(),
@@ -134,12 +138,12 @@ impl Target {
 
     /// Takes in samples. Wall time that steps back is waited out, or restarts the window when it is too far.
     pub(super) fn take(&mut self, batch: &Batch, health: Option<Health>) {
-        if self.window.newest().is_some_and(|newest| newest.since(batch.at) > STEP_BACK) {
-            let limits = self.window.limits();
-            self.window = Window::new(limits);
-            self.selections.iter_mut().for_each(|selections| *selections = Selections::default());
-            self.ensemble.step_back(batch.at);
-            self.last_tick = None;
+        match self.window.newest_of(batch.origin) {
+            Some(newest) if newest.since(batch.at) > STEP_BACK => self.step_back(batch.at),
+            Some(newest) if newest > batch.at => self.waits = true,
+            // How long the wait was is not known: across it there is no rate.
+            _ if std::mem::take(&mut self.waits) => self.window.restart(),
+            _ => {}
         }
         self.window.push(batch);
         if let Some(health) = health {
@@ -148,6 +152,16 @@ impl Target {
             self.last_scrape = Some(batch.at);
             self.health = Some(health);
         }
+    }
+
+    /// Wall time was set back too far to be waited out. Incidents go on, and nothing of them lies in the future.
+    fn step_back(&mut self, at: Timestamp) {
+        self.window.restart();
+        self.waits = false;
+        self.ensemble.step_back(at);
+        self.slots.iter_mut().for_each(|slot| slot.machine.step_back(at));
+        self.canonical.step_back(at);
+        self.last_tick = None;
     }
 
     /// Keeps a fitted model until it is due. One that was asked for before the signals changed, or before all was

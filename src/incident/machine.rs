@@ -138,6 +138,16 @@ impl Machine {
         }
     }
 
+    /// Wall time was set back to `at`; what is under way goes on, and has not begun in the future.
+    pub fn step_back(&mut self, at: Timestamp) {
+        self.last_data = self.last_data.map(|last| last.min(at));
+        match &mut self.phase {
+            Phase::Inactive => {}
+            Phase::Pending { since, .. } => *since = (*since).min(at),
+            Phase::Firing { incident, .. } => incident.step_back(at),
+        }
+    }
+
     /// Names the target's other anomalous metrics in the incident that fires.
     pub fn set_also(&mut self, also: impl Iterator<Item = String>) {
         if let Phase::Firing { incident, .. } = &mut self.phase {
@@ -253,7 +263,7 @@ impl Machine {
             Phase::Inactive => None,
             Phase::Pending { .. } => Some((transition, None)),
             Phase::Firing { mut incident, .. } => {
-                incident.ended_at = Some(at);
+                incident.ended_at = Some(at.max(incident.started_at));
                 incident.reason = reason;
                 Some((transition, Some(*incident)))
             }
@@ -300,6 +310,23 @@ mod tests {
             }
         }
         happened
+    }
+
+    #[test]
+    fn an_incident_never_ends_before_it_began() {
+        let at = |second: u32| Timestamp::default() + SECOND * (1000 + second);
+        let (target, metric) = (Labels::empty(), Labels::new([("metric_name", "m")]));
+        for back in [None, Some(Timestamp::from_millis(5000))] {
+            let mut machine = Machine::default();
+            for second in 0..4 {
+                machine.step(&Check { at: at(second), reading: reading('C') }, &RULE, (&target, &metric));
+            }
+            back.iter().for_each(|at| machine.step_back(*at));
+            let (_, ended) = machine.end(Timestamp::from_millis(9000), Reason::Recovered).unwrap();
+            let ended = ended.unwrap();
+            assert!(ended.ended_at >= Some(ended.started_at), "{back:?}: {ended:?}");
+            assert!(ended.severities.iter().all(|(_, since)| Some(*since) <= ended.ended_at), "{ended:?}");
+        }
     }
 
     const SECOND: Duration = Duration::from_secs(1);

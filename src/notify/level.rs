@@ -192,11 +192,15 @@ impl Level {
             annotations.insert("superseded_by".to_owned(), by.name().to_owned());
         }
         let good_for = if case.lapses { SHARED_FOR } else { self.identity.heartbeat * 4 };
+        // Where the clock was set back since: nobody takes an alert that ends before it begins, and one whose end lies
+        // ahead still fires.
+        let ended_at = step.ended_at.map(|ended| ended.min(self.at));
+        let starts_at = case.started_at.min(ended_at.unwrap_or(self.at));
         Alert {
             labels: step.labels.clone(),
             annotations,
-            starts_at: case.started_at,
-            ends_at: step.ended_at.unwrap_or(self.at + good_for),
+            starts_at,
+            ends_at: ended_at.unwrap_or(self.at + good_for),
             generator_url: alert::generator_url(incident, &self.identity.external_url),
             resolved: step.ended_at.is_some(),
         }

@@ -125,7 +125,7 @@ async fn the_default_signals_read_what_was_probed() {
         timeout: Span(TIMEOUT),
         targets: vec![http(format!("http://{slow}/")), tcp(&lossy), tcp(&closed().await)],
     };
-    let mut prober = Prober::new(&config, Duration::from_secs(4)).unwrap();
+    let mut prober = Prober::new(&config, Duration::from_secs(4), Clock::default()).unwrap();
     let mut window = Window::new(Limits { samples: 100, bytes: 1 << 20 });
     for _ in 0..2 {
         window.push(&prober.round(&Everything).await);
@@ -147,7 +147,7 @@ async fn probing_goes_on_until_told_to_stop_and_then_nothing_is_current() {
         Config { interval: Span(Duration::from_millis(100)), targets: vec![peer], ..Config::default() };
     let (out, mut rounds) = mpsc::channel(1);
     let stop = CancellationToken::new();
-    let prober = Prober::new(&config, Duration::from_secs(4)).unwrap();
+    let prober = Prober::new(&config, Duration::from_secs(4), Clock::default()).unwrap();
     let running = tokio::spawn(prober.run(Arc::new(Everything), out, stop.clone()));
     let mut window = Window::new(Limits { samples: 100, bytes: 1 << 20 });
     for _ in 0..3 {
@@ -176,7 +176,8 @@ async fn only_what_a_signal_wants_is_kept() {
     }
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let config = Config { targets: vec![tcp(&listener.local_addr().unwrap())], ..Config::default() };
-    let batch = Prober::new(&config, Duration::from_secs(4)).unwrap().round(&RoundTrips).await;
+    let batch =
+        Prober::new(&config, Duration::from_secs(4), Clock::default()).unwrap().round(&RoundTrips).await;
     let names: Vec<&str> = batch.samples.iter().map(|sample| sample.labels.name()).collect();
     assert_eq!(names, ["dwcp_probe_rtt_seconds"]);
 }

@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use crate::detect::verdict::{Band, PerDetector};
 use crate::engine::snapshot::{MetricSnapshot, Snapshot, TargetSnapshot};
@@ -15,6 +16,8 @@ const POINTS: usize = 100_000;
 /// Points of one metric: two hours of a check every ten seconds, at most, however few the metrics are; and at least.
 const MOST: usize = 720;
 const FEWEST: usize = 60;
+/// A step back of wall time up to this is waited out.
+const FURTHEST_BACK: Duration = Duration::from_mins(2);
 
 /// One metric at one check.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -61,11 +64,12 @@ impl Courses {
 
 fn record(metrics: &mut OfTarget, target: &TargetSnapshot, at: Timestamp, room: usize) {
     // A snapshot shows every target whenever one of them was judged.
-    let is_known = |metric: &MetricSnapshot| {
-        metrics.get(&metric.labels).and_then(VecDeque::back).is_some_and(|newest| newest.at >= at)
-    };
-    if target.metrics.first().is_some_and(is_known) {
-        return;
+    let newest = |metric: &MetricSnapshot| metrics.get(&metric.labels)?.back().map(|point| point.at);
+    match target.metrics.first().and_then(newest) {
+        // Wall time was set back far: what lies ahead is of another time.
+        Some(newest) if newest.since(at) > FURTHEST_BACK => metrics.clear(),
+        Some(newest) if newest >= at => return,
+        _ => {}
     }
     metrics.retain(|labels, _| target.metrics.iter().any(|metric| metric.labels == *labels));
     for metric in &target.metrics {
@@ -106,6 +110,8 @@ mod tests {
             courses.record(&snapshot);
         }
         assert_eq!(times(&courses), (MOST as i64..2 * MOST as i64).collect::<Vec<_>>());
+        courses.record(&example::snapshot(&["cpu_usage"], Timestamp::from_millis(-1_000_000)));
+        assert_eq!(times(&courses), [-1_000_000], "it goes on after wall time was set back far");
         courses.record(&example::snapshot(&["other"], Timestamp::from_millis(9999)));
         assert!(times(&courses).is_empty(), "what is no longer watched is let go");
     }

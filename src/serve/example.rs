@@ -33,6 +33,7 @@ pub(super) fn snapshot(metrics: &[&str], at: Timestamp) -> Snapshot {
         refused: 0,
         out_of_bounds: vec![("cpu_usage".to_owned(), 0)],
         glitches: 0,
+        ahead: 0,
         detectors: Detector::ALL.map(|detector| DetectorStatus {
             detector,
             enabled: true,

@@ -175,6 +175,15 @@ fn targets(page: &mut Page, snapshot: &Snapshot) {
         ),
         |t| Some(t.glitches as f64),
     );
+    page.per_target(
+        snapshot,
+        (
+            "dwcp_samples_too_far_ahead",
+            "counter",
+            "Samples refused because the exporter stamped them more than ten minutes ahead.",
+        ),
+        |t| Some(t.ahead as f64),
+    );
     page.per_target(snapshot, ("dwcp_window_series", "gauge", "Raw series held."), |t| Some(t.series as f64));
     page.per_target(snapshot, ("dwcp_window_bytes", "gauge", "Bytes of the raw series' buffers."), |t| {
         Some(t.window_bytes as f64)

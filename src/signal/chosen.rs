@@ -10,6 +10,8 @@ use crate::window::{SeriesRef, WindowView};
 #[derive(Debug, Default)]
 pub struct Selections {
     generation: Option<u64>,
+    /// On every series, as if it were exposed so.
+    pub(super) target: Labels,
     pub(super) chosen: Vec<Choice>,
     pub(super) memo: Memo,
 }
@@ -31,23 +33,28 @@ pub(super) struct Chosen {
 }
 
 impl Selections {
+    /// For series of a target with these labels: selectors match them too.
+    pub fn of(target: &Labels) -> Self {
+        Self { target: target.clone(), ..Self::default() }
+    }
+
     pub(super) fn refresh(&mut self, plan: &Plan, window: WindowView<'_>) {
         if self.generation == Some(window.generation()) {
             return;
         }
-        self.chosen = plan.selectors.iter().map(|selector| choose(selector, window)).collect();
+        self.chosen = plan.selectors.iter().map(|selector| choose(selector, window, &self.target)).collect();
         self.memo.forget();
         self.generation = Some(window.generation());
     }
 }
 
-fn choose(selector: &Selector, window: WindowView<'_>) -> Choice {
+fn choose(selector: &Selector, window: WindowView<'_>, target: &Labels) -> Choice {
     let chosen = |(labels, series): (Labels, SeriesRef)| {
         let bare = labels.without(|name| name == METRIC_NAME);
         Chosen { labels, bare, series }
     };
-    let series: Vec<Chosen> =
-        window.select(|labels| selector.wants(labels)).into_iter().map(chosen).collect();
+    let found = window.choose(|labels| selector.chosen_of(labels, target));
+    let series: Vec<Chosen> = found.into_iter().map(chosen).collect();
     let of_one_name = series.windows(2).all(|two| two[0].labels.name() == two[1].labels.name());
     Choice { series, of_one_name }
 }

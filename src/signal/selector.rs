@@ -1,5 +1,6 @@
 //! Which series an expression reads, and of when.
 
+use std::fmt;
 use std::time::Duration;
 
 use promql_parser::label::{MatchOp, Matcher as Written};
@@ -7,6 +8,7 @@ use regex::Regex;
 
 use super::LOOKBACK;
 use crate::series::{Labels, METRIC_NAME, Timestamp};
+use crate::setting::Span;
 use crate::setting::pattern::anchored;
 
 /// Which series, and when relative to the evaluation.
@@ -83,6 +85,37 @@ impl Matcher {
     }
 }
 
+impl fmt::Display for Selector {
+    /// As PromQL writes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name.as_deref().unwrap_or_default())?;
+        let named = |matcher: &&Matcher| matcher.label == METRIC_NAME && self.name.is_some();
+        let matchers: Vec<String> =
+            self.matchers.iter().filter(|matcher| !named(matcher)).map(Matcher::to_string).collect();
+        if !matchers.is_empty() {
+            write!(f, "{{{}}}", matchers.join(","))?;
+        }
+        if self.is_instant { Ok(()) } else { write!(f, "[{}]", Span(self.range)) }
+    }
+}
+
+impl fmt::Display for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A pattern is kept between anchors.
+        let bare = |pattern: &Regex| {
+            let text = pattern.as_str();
+            text.strip_prefix("^(?:").and_then(|text| text.strip_suffix(")$")).unwrap_or(text).to_owned()
+        };
+        let (sign, value) = match &self.must {
+            Must::Equal(value) => ("=", value.clone()),
+            Must::Differ(value) => ("!=", value.clone()),
+            Must::Match(pattern) => ("=~", bare(pattern)),
+            Must::NotMatch(pattern) => ("!~", bare(pattern)),
+        };
+        write!(f, "{}{sign}{value:?}", self.label)
+    }
+}
+
 impl Selector {
     /// Of the newest samples of what `matchers` accept; `name` is the metric's, where it is given.
     pub(super) fn new(name: Option<String>, matchers: Vec<Matcher>) -> Self {
@@ -109,9 +142,18 @@ impl Selector {
         self.name.as_deref().is_none_or(|wanted| wanted == name)
     }
 
-    /// Whether the series is meant.
-    pub fn wants(&self, labels: &Labels) -> bool {
-        self.may_want(labels.name()) && self.matchers.iter().all(|matcher| matcher.accepts(labels))
+    /// Whether a series that `target` exposes is meant.
+    pub fn wants(&self, labels: &Labels, target: &Labels) -> bool {
+        self.chosen_of(labels, target).is_some()
+    }
+
+    /// The labels by which a series that `target` exposes is chosen, if it is meant.
+    pub(super) fn chosen_of(&self, labels: &Labels, target: &Labels) -> Option<Labels> {
+        if !self.may_want(labels.name()) {
+            return None;
+        }
+        let labels = if target.is_empty() { labels.clone() } else { labels.of_target(target) };
+        self.matchers.iter().all(|matcher| matcher.accepts(&labels)).then_some(labels)
     }
 
     /// Whether series of a name with this beginning may be meant.

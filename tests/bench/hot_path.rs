@@ -79,7 +79,7 @@ impl Wanted for Selected {
         self.0.iter().flat_map(Plan::selectors).any(|selector| selector.may_want(name))
     }
     fn series(&self, labels: &Labels) -> bool {
-        self.0.iter().flat_map(Plan::selectors).any(|selector| selector.wants(labels))
+        self.0.iter().flat_map(Plan::selectors).any(|selector| selector.wants(labels, &Labels::empty()))
     }
 }
 

@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use dwcp_anomaly::engine::Engine;
 use dwcp_anomaly::incident::{Reason, State};
-use dwcp_anomaly::series::{Batch, Timestamp};
+use dwcp_anomaly::series::{Batch, Sample, Timestamp};
 
 use crate::host::{Fault, Host};
 use crate::{HOUR, Happened, config, feed, opened, setup};
+
+/// Seconds after which rates are there, though hardly anything is learned.
+const SOON: u64 = 400;
 
 /// A host that is scraped every ten seconds by a clock that may be wrong.
 struct Scraped {
@@ -57,6 +60,43 @@ fn a_small_step_back_drops_what_comes_until_time_has_passed_the_newest() {
     assert_eq!(scraped.go_on(HOUR + 600, back), []);
     assert_eq!(scraped.at(), newest + Duration::from_mins(9));
     assert!(scraped.cpu().is_some());
+}
+
+#[test]
+fn a_step_back_that_is_waited_out_makes_no_rate_wrong() {
+    for back in [1, 2, 20, 60, 119] {
+        let mut scraped = Scraped::until(Host::new(4), SOON);
+        let usual = scraped.cpu().unwrap();
+        for second in (SOON + 10..=SOON + 300).step_by(10) {
+            let happened = scraped.go_on(second, |at| at - Duration::from_secs(back));
+            assert_eq!(happened, [], "{back} s");
+            if let Some(cpu) = scraped.cpu() {
+                assert!(
+                    (cpu - usual).abs() < 15.0,
+                    "{back} s back, {cpu} % at {second} where {usual} is usual"
+                );
+            }
+        }
+        assert!(scraped.cpu().is_some(), "{back} s");
+    }
+}
+
+#[test]
+fn samples_stamped_ahead_by_the_exporter_blind_no_other_signal() {
+    for ahead in [Duration::from_secs(121), Duration::from_mins(9), Duration::from_hours(24 * 365)] {
+        let mut scraped = Scraped::until(Host::new(5), SOON);
+        for second in (SOON + 10..=SOON + 100).step_by(10) {
+            while scraped.second < second {
+                scraped.host.live(scraped.second as f64);
+                scraped.second += 1;
+            }
+            let mut batch = scraped.host.scrape(second as f64);
+            let labels = dwcp_anomaly::series::Labels::new([("__name__", "app_queue_depth")]);
+            batch.samples.push(Sample { labels, value: 5.0, at: Some(batch.at + ahead) });
+            assert_eq!(feed(&mut scraped.engine, batch, false), []);
+            assert!(scraped.cpu().is_some(), "{ahead:?}");
+        }
+    }
 }
 
 #[test]

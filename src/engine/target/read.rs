@@ -17,7 +17,8 @@ impl Target {
             let plan = &setup.signals[signal].1;
             match plan.read(self.window.view(), at, &mut self.selections[signal]) {
                 Ok(readings) => {
-                    self.no_data[signal] = readings.values.is_empty().then(|| self.why_silent(setup, signal));
+                    let why = readings.values.is_empty().then(|| self.why_silent(at, setup, signal));
+                    self.no_data[signal] = why;
                     self.dropped += readings.dropped as u64;
                     self.note_glitches(signal, readings.glitches, setup);
                     for (output, value) in readings.values {

@@ -102,6 +102,7 @@ impl Target {
                 .zip(self.out_of_bounds.iter().copied())
                 .collect(),
             glitches: self.glitches,
+            ahead: self.window.ahead(),
             detectors: Detector::ALL.map(|detector| DetectorStatus {
                 detector,
                 enabled: weights[detector.index()] > 0.0,

@@ -81,6 +81,24 @@ fn a_firing_incident_is_an_alert_whose_end_lies_ahead() {
 }
 
 #[test]
+fn no_alert_ends_before_it_begins_however_the_clock_was_set() {
+    use Severity::{Critical, Warning};
+    for severities in
+        [&[(Critical, 1000)][..], &[(Warning, 1000), (Critical, 1010)], &[(Warning, 1010), (Critical, 1000)]]
+    {
+        for ended in [None, Some(990), Some(1020)] {
+            for now in [1, 500, 1005, 1030] {
+                for alert in alerts_of(vec![incident("web1:9100", severities, ended)], now) {
+                    let told = format!("{severities:?} {ended:?} at {now}: {alert:?}");
+                    assert!(alert.starts_at <= alert.ends_at && alert.starts_at <= at(now), "{told}");
+                    assert_eq!(alert.resolved, alert.ends_at <= at(now), "{told}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn a_risen_severity_resolves_the_old_label_set_and_keeps_the_start() {
     let severities = [(Severity::Warning, 100), (Severity::Critical, 120)];
     let alerts = alerts_of(vec![incident("web1:9100", &severities, None)], 130);
