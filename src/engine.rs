@@ -7,6 +7,7 @@
 mod canonical;
 pub mod held;
 pub mod kept;
+mod memories;
 pub mod noticed;
 mod rule;
 pub mod shed;
@@ -30,6 +31,7 @@ use crate::signal::{Definition, Plan};
 use crate::window::Limits;
 use held::Taken;
 use kept::{Incidents, KeptTarget, Restored};
+pub use memories::Memories;
 use noticed::Noticed;
 use shed::Shed;
 use snapshot::{Detection, IncidentKey, Snapshot};
@@ -94,17 +96,6 @@ pub enum Teaching {
     Equip(Model),
     /// From here on everything is judged.
     Done,
-}
-
-/// Values of a target's signals in the past.
-#[derive(Clone, Debug, Default)]
-pub struct Memories {
-    /// Names of the signals that a row has values of.
-    pub signals: Vec<String>,
-    /// One a row, ascending.
-    pub times: Vec<Timestamp>,
-    /// Row-major.
-    pub values: Vec<Option<f64>>,
 }
 
 /// How a scrape went.
