@@ -25,7 +25,7 @@ use crate::detect::model_set::ModelSet;
 use crate::detect::verdict::Detector;
 use crate::incident::machine::{Check, Machine, Reading, Transition};
 use crate::incident::{Incident, Reason};
-use crate::series::{Batch, Labels, Timestamp};
+use crate::series::{Batch, Labels, Origin, Timestamp};
 use crate::signal::Selections;
 use crate::window::Window;
 
@@ -138,11 +138,13 @@ impl Target {
 
     /// Takes in samples. Wall time that steps back is waited out, or restarts the window when it is too far.
     pub(super) fn take(&mut self, batch: &Batch, health: Option<Health>) {
+        // Of probes an earlier answer may come later.
+        let is_in_order = batch.origin != Origin::Probe;
         match self.window.newest_of(batch.origin) {
             Some(newest) if newest.since(batch.at) > STEP_BACK => self.step_back(batch.at),
-            Some(newest) if newest > batch.at => self.waits = true,
+            Some(newest) if newest > batch.at => self.waits |= is_in_order,
             // How long the wait was is not known: across it there is no rate.
-            _ if std::mem::take(&mut self.waits) => self.window.restart(),
+            _ if is_in_order && std::mem::take(&mut self.waits) => self.window.restart(),
             _ => {}
         }
         self.window.push(batch);

@@ -1,5 +1,6 @@
 //! Real programs, each on a free loopback port with a directory of its own, ended by its process id.
 
+use std::io::Write;
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,6 +12,7 @@ pub struct Server {
     child: Child,
     program: String,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     pub port: u16,
     pub directory: tempfile::TempDir,
 }
@@ -71,16 +73,33 @@ fn start(
     directory: tempfile::TempDir,
     port: u16,
 ) -> Server {
-    let child = spawn(program, arguments, directory.path())
+    start_where(program, package, arguments, &[], directory, port)
+}
+
+fn start_where(
+    program: &str,
+    package: &str,
+    arguments: &[String],
+    environment: &[(String, String)],
+    directory: tempfile::TempDir,
+    port: u16,
+) -> Server {
+    let child = spawn(program, arguments, environment, directory.path())
         .unwrap_or_else(|error| panic!("{program}: {error}; apt-get install {package}"));
-    Server { child, program: program.to_owned(), arguments: arguments.to_vec(), port, directory }
+    let (program, arguments, environment) = (program.to_owned(), arguments.to_vec(), environment.to_vec());
+    Server { child, program, arguments, environment, port, directory }
 }
 
 /// What it says goes to the end of `log` in its directory.
-fn spawn(program: &str, arguments: &[String], directory: &std::path::Path) -> std::io::Result<Child> {
+fn spawn(
+    program: &str,
+    arguments: &[String],
+    environment: &[(String, String)],
+    directory: &std::path::Path,
+) -> std::io::Result<Child> {
     let log = std::fs::File::options().create(true).append(true).open(directory.join("log"))?;
     let mut command = Command::new(program);
-    command.args(arguments).current_dir(directory);
+    command.args(arguments).current_dir(directory).envs(environment.iter().cloned());
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()
 }
 
@@ -105,7 +124,7 @@ impl Server {
 
     /// Starts it again where it was; its log goes on.
     pub fn start_again(&mut self) {
-        self.child = spawn(&self.program, &self.arguments, self.directory.path()).unwrap();
+        self.child = spawn(&self.program, &self.arguments, &self.environment, self.directory.path()).unwrap();
     }
 
     /// Whether it has ended, for instance because somebody else has its port.
@@ -284,6 +303,16 @@ pub fn sidecar_in(config: &str, group: &std::path::Path) -> Server {
     sidecar_where(config, &[], Some(group)).ready("/-/ready")
 }
 
+/// The same with variables of its own.
+pub fn sidecar_in_environment(config: &str, flags: &[String], environment: &[(String, String)]) -> Server {
+    let (port, directory) = (free_port(), directory());
+    std::fs::write(directory.path().join("config.yaml"), config).unwrap();
+    let mut arguments = sidecar_arguments(directory.path(), port).to_vec();
+    arguments.extend_from_slice(flags);
+    let program = env!("CARGO_BIN_EXE_dwcp-anomaly");
+    start_where(program, "nothing: build it", &arguments, environment, directory, port)
+}
+
 fn sidecar_where(config: &str, flags: &[String], group: Option<&std::path::Path>) -> Server {
     let (port, directory) = (free_port(), directory());
     let file = directory.path().join("config.yaml");
@@ -334,9 +363,13 @@ pub fn request(method: &str, url: &str, headers: &[&str], body: &str) -> Option<
         command.args(["-H", header]);
     }
     if !body.is_empty() {
-        command.args(["--data-binary", body]);
+        command.args(["--data-binary", "@-"]);
     }
-    let output = command.output().expect("curl; apt-get install curl");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().expect("curl; apt-get install curl");
+    // Who answers before all is read closes the other end.
+    let _ = child.stdin.take()?.write_all(body.as_bytes());
+    let output = child.wait_with_output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     let (body, status) = text.rsplit_once('\n')?;
     let status = status.parse().ok().filter(|status| *status > 0)?;
@@ -345,7 +378,6 @@ pub fn request(method: &str, url: &str, headers: &[&str], body: &str) -> Option<
 
 /// Runs a tool with `input`; its status and what it said.
 pub fn tool(program: &str, arguments: &[&str], input: &str) -> (i32, String) {
-    use std::io::Write;
     let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::piped())
