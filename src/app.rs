@@ -110,6 +110,9 @@ pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
         memory_limit: Arc::default(),
     };
     tokio::spawn(ceiling::watch(Arc::clone(&app.memory_limit), messages.downgrade(), start.give_back));
+    if app.overlay.was_damaged() {
+        app.telemetry.state_damaged();
+    }
     if let Some(config) = &start.config {
         match app.open_storage(config).await {
             Err(error) if start.is_lenient => app.do_without_storage(config, &error),
@@ -405,6 +408,9 @@ impl App {
             Ok((config, overlay)) => {
                 tracing::info!(reason, "configuration reloaded");
                 self.was_blank = self.sources.is_blank();
+                if overlay.was_damaged() {
+                    self.telemetry.state_damaged();
+                }
                 self.overlay = overlay;
                 if let Err(error) = self.open_storage(&config).await {
                     self.do_without_storage(&config, &error);

@@ -41,7 +41,6 @@ const INCIDENTS: &str = "incidents";
 const SETTLED: &str = "incidents.settled";
 const STATE: &str = ".state";
 const MODELS: &str = ".models";
-const DAMAGED: &str = ".damaged";
 
 /// Why a directory cannot be used; names the key of the configuration and the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -166,7 +165,7 @@ impl Directory {
     fn set_aside(&self, name: &str, why: Refusal) -> Damaged {
         let file = self.path.join(name);
         // Where even that fails the next write replaces it.
-        let _ = std::fs::rename(&file, self.path.join(format!("{name}{DAMAGED}")));
+        let _ = disk::set_aside(&file);
         Damaged { file, why }
     }
 

@@ -17,7 +17,7 @@ const MAY_IMPORT: [(&str, &[&str]); 29] = [
     ("scrape", &["series", "setting", "exposition", "clock"]),
     ("probe", &["series", "setting", "exposition", "clock"]),
     ("hostmetrics", &["exposition", "series"]),
-    ("notify", &["series", "setting", "detect", "incident", "engine"]),
+    ("notify", &["series", "setting", "detect", "disk", "incident", "engine"]),
     (
         "serve",
         &["series", "setting", "signal", "detect", "incident", "engine", "accept", "disk", "negotiate"],
@@ -48,7 +48,7 @@ const MAY_IMPORT: [(&str, &[&str]); 29] = [
             "backtest",
         ],
     ),
-    ("config", &["setting", "window", "signal", "detect", "incident", "scrape", "probe", "notify"]),
+    ("config", &["setting", "window", "signal", "detect", "disk", "incident", "scrape", "probe", "notify"]),
     (
         "app",
         &[

@@ -137,7 +137,7 @@ mod tests {
 
     fn places(most: usize, addresses: &[&str]) -> (Arc<Places>, Vec<Place>, Instant) {
         let places = Places::new(most);
-        let began = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
+        let began = Instant::now().checked_sub(Duration::from_mins(1)).unwrap();
         let taken = addresses.iter().zip(0..);
         let taken =
             taken.map(|(address, at)| places.take(address.parse().unwrap(), began + Duration::from_secs(at)));

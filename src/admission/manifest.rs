@@ -179,10 +179,8 @@ fn object(view: &Value, at: &mut Vec<String>, policy: &Policy, root: &mut Node, 
         Err(Skip::OptedOut | Skip::AlreadyInjected) => return,
         Err(Skip::NotAsked) => {
             if asks(view, ASKING) {
-                let at = path.iter().map(|key| format!("{key}.")).collect::<String>();
-                let told = format!(
-                    "dwcp.io/inject is not where its pods have it from; put it into {at}metadata.labels"
-                );
+                let at = [path, &["metadata", "labels"]].concat().join(".");
+                let told = format!("dwcp.io/inject is not where its pods have it from; put it into {at}");
                 into.leave(&name, &told);
             }
             return;

@@ -8,9 +8,13 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{Config, PREFIX, Problems, Sources};
+use crate::disk;
 
 /// Name of its file in `storage.path`.
 const FILE: &str = "overlay.json";
+
+/// Bytes of it at most.
+const MOST_BYTES: u64 = 1 << 20;
 
 /// Sections that may be set while running. URLs, paths and secrets only come from the file.
 pub const SETTABLE: [&str; 7] =
@@ -19,7 +23,12 @@ pub const SETTABLE: [&str; 7] =
 /// A partial configuration.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(transparent)]
-pub struct Overlay(Map<String, Value>);
+pub struct Overlay {
+    keys: Map<String, Value>,
+    /// Its file was set aside when it was last looked for.
+    #[serde(skip)]
+    was_damaged: bool,
+}
 
 /// Where an effective value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,25 +44,35 @@ pub enum Origin {
 }
 
 impl Overlay {
-    /// What is kept in the directory `storage`; nothing where there is none yet.
-    pub fn read(storage: &Path) -> Result<Self, Problems> {
+    /// What is kept in the directory `storage`; nothing where there is none yet. A file that cannot be read is set aside, and
+    /// `known` takes its place.
+    pub fn read(storage: &Path, known: &Self) -> Self {
         let path = storage.join(FILE);
-        let say = |error: String| {
-            Problems(vec![format!("{}: {error}; correct the file or delete it", path.display())])
+        let kept = match disk::read(&path, MOST_BYTES) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Self::default(),
+            Ok(Some(bytes)) => serde_json::from_slice(&bytes).map_err(|error| error.to_string()),
+            Ok(None) => Err(format!("it is larger than {MOST_BYTES} bytes")),
+            Err(error) => Err(error.to_string()),
         };
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(error) => return Err(say(format!("cannot be read: {error}"))),
-        };
-        let value: Value = serde_json::from_str(&text).map_err(|error| say(error.to_string()))?;
-        Self::default().with(&value).map_err(|problems| say(problems.to_string()))
+        let kept =
+            kept.and_then(|value: Value| Self::default().with(&value).map_err(|told| told.to_string()));
+        kept.unwrap_or_else(|problem| {
+            let aside = disk::set_aside(&path).err().map(|error| error.to_string()).unwrap_or_default();
+            let (file, to) = (path.display(), format!("{FILE}{}", disk::DAMAGED));
+            tracing::error!(%file, problem, to, aside, "what was set while running cannot be read and is set aside");
+            Self { was_damaged: true, ..known.clone() }
+        })
+    }
+
+    /// Whether its file was set aside.
+    pub fn was_damaged(&self) -> bool {
+        self.was_damaged
     }
 
     /// Keeps it in the directory `storage`, whole or not at all.
     pub fn write(&self, storage: &Path) -> std::io::Result<()> {
         let path = storage.join(FILE);
-        if self.0.is_empty() {
+        if self.keys.is_empty() {
             return match std::fs::remove_file(path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
                 _ => Ok(()),
@@ -61,8 +80,8 @@ impl Overlay {
         }
         std::fs::create_dir_all(storage)?;
         let beside: PathBuf = storage.join(format!(".{FILE}.new"));
-        let mut file = std::fs::File::create(&beside)?;
-        file.write_all(&serde_json::to_vec_pretty(&self.0)?)?;
+        let mut file = disk::create_anew(&beside)?;
+        file.write_all(&serde_json::to_vec_pretty(&self.keys)?)?;
         file.sync_all()?;
         std::fs::rename(&beside, path)?;
         std::fs::File::open(storage)?.sync_all()
@@ -82,24 +101,24 @@ impl Overlay {
         }
         let read = serde_path_to_error::deserialize::<_, Config>(Value::Object(change.clone()));
         read.map_err(|error| Problems(vec![format!("{}: {}", error.path(), error.inner())]))?;
-        let mut merged = self.0.clone();
+        let mut merged = self.keys.clone();
         merge(&mut merged, change);
-        Ok(Self(merged))
+        Ok(Self { keys: merged, was_damaged: false })
     }
 
     /// Whether nothing was set.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.keys.is_empty()
     }
 
     /// The keys as JSON.
     pub fn value(&self) -> Value {
-        Value::Object(self.0.clone())
+        Value::Object(self.keys.clone())
     }
 
     /// Whether the section that `key` is in was set.
     pub(super) fn has_section(&self, key: &str) -> bool {
-        key.split(['.', '[']).next().is_some_and(|section| self.0.contains_key(section))
+        key.split(['.', '[']).next().is_some_and(|section| self.keys.contains_key(section))
     }
 
     /// Those of its keys that a variable of `environment` is over.
@@ -183,7 +202,7 @@ impl Sources {
         let config = self.load()?;
         let overlay = match config.storage.path.as_str() {
             "" => known.clone(),
-            path => Overlay::read(Path::new(path))?,
+            path => Overlay::read(Path::new(path), known),
         };
         if overlay.is_empty() {
             return Ok((config, overlay));
@@ -292,15 +311,35 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_together_is_told_of_the_overlay_and_a_damaged_file_with_its_remedy() {
+    fn what_does_not_fit_together_is_told_of_the_overlay() {
         let directory = tempfile::tempdir().unwrap();
         let sources = sources(directory.path(), "", &[]);
         let overlay =
             Overlay::default().with(&json!({"severity": {"warning": {"confidence": 0.95, "sigma": 3}}}));
         let told = sources.load_over(&overlay.unwrap()).unwrap_err().to_string();
         assert!(told.starts_with("overlay: severity.critical: must ask"), "{told}");
-        std::fs::write(directory.path().join(FILE), "{").unwrap();
-        let told = Overlay::read(directory.path()).unwrap_err().to_string();
-        assert!(told.contains("overlay.json") && told.contains("delete it"), "{told}");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_set_aside_and_what_is_known_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, aside) = (directory.path().join(FILE), directory.path().join("overlay.json.damaged"));
+        let known = Overlay::default().with(&json!({"check_interval": "7s"})).unwrap();
+        for text in ["{", "", "[1]", r#"{"nonsense": 1}"#, r#"{"storage": {"path": "x"}}"#, "\u{0}"] {
+            std::fs::write(&file, text).unwrap();
+            let read = Overlay::read(directory.path(), &known);
+            assert!(read.was_damaged() && read.value() == known.value(), "{text}");
+            assert_eq!(std::fs::read_to_string(&aside).unwrap(), text);
+            assert!(!file.exists());
+        }
+        let theirs = directory.path().join("theirs");
+        std::fs::write(&theirs, "{}").unwrap();
+        for name in [FILE, ".overlay.json.new"] {
+            std::os::unix::fs::symlink(&theirs, directory.path().join(name)).unwrap();
+        }
+        assert!(Overlay::read(directory.path(), &known).was_damaged(), "a link");
+        known.write(directory.path()).unwrap();
+        assert_eq!(std::fs::read_to_string(&theirs).unwrap(), "{}");
+        assert_eq!(Overlay::read(directory.path(), &Overlay::default()), known);
     }
 }

@@ -6,7 +6,7 @@
 //! when it has grown to many times what it says.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,12 +17,15 @@ use serde::{Deserialize, Serialize};
 use super::alert::Alert;
 use super::ledger::Message;
 use crate::detect::verdict::Severity;
+use crate::disk;
 use crate::series::{Labels, Timestamp};
 
 /// Ended incidents are remembered for the throttle's sake, no longer than this.
 const KEPT: Duration = Duration::from_hours(24);
 /// Lines beyond what counts before the file is written anew.
 const SLACK: usize = 1000;
+/// Bytes of the file at most.
+const MOST_BYTES: u64 = 64 << 20;
 
 /// What one channel knows of one incident.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -126,9 +129,14 @@ impl Log {
         let path = Path::new(directory).join("notifications.jsonl");
         let say = |error: std::io::Error| format!("{}: {error}", path.display());
         std::fs::create_dir_all(directory).map_err(say)?;
-        let text = match std::fs::read(&path) {
-            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        let text = match disk::read(&path, MOST_BYTES) {
+            Ok(Some(bytes)) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            // A link, a pipe or far too much is not ours.
+            Ok(None) => aside(&path, "it is too large")?,
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
+                aside(&path, &error.to_string())?
+            }
             Err(error) => return Err(say(error)),
         };
         let mut state = State { path: Some(path.clone()), ..State::default() };
@@ -174,6 +182,13 @@ impl Log {
     }
 }
 
+/// Sets a log aside that is none; an empty one takes its place.
+fn aside(path: &Path, why: &str) -> Result<String, String> {
+    tracing::error!(file = %path.display(), why, "the notification log is set aside");
+    disk::set_aside(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(String::new())
+}
+
 impl State {
     fn put(&mut self, record: Record) {
         self.records.insert((record.place.clone(), record.key), record);
@@ -196,7 +211,7 @@ impl State {
     fn write_anew(&mut self) -> std::io::Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
         let new = path.with_extension("new");
-        let mut file = File::create(&new)?;
+        let mut file = disk::create_anew(&new)?;
         for record in self.records.values() {
             serde_json::to_writer(&mut file, record)?;
             file.write_all(b"\n")?;
@@ -206,7 +221,7 @@ impl State {
         if let Some(directory) = path.parent() {
             File::open(directory)?.sync_all()?;
         }
-        self.file = Some(OpenOptions::new().append(true).open(path)?);
+        self.file = Some(disk::open(path, File::options().append(true))?);
         self.lines = self.records.len();
         Ok(())
     }
@@ -229,6 +244,20 @@ mod tests {
             .collect();
         keys.sort();
         keys
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_log_is_set_aside_and_what_it_leads_to_stays() {
+        let (directory, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let theirs = elsewhere.path().join("theirs");
+        std::fs::write(&theirs, "theirs").unwrap();
+        for name in ["notifications.jsonl", "notifications.new"] {
+            std::os::unix::fs::symlink(&theirs, directory.path().join(name)).unwrap();
+        }
+        let log = Log::open(&directory.path().display().to_string(), at(0)).unwrap();
+        log.append(&[Record::firing("slack", &message(Severity::Critical, None), at(100), at(130))]).unwrap();
+        assert_eq!(std::fs::read_to_string(&theirs).unwrap(), "theirs");
+        assert!(directory.path().join("notifications.jsonl.damaged").is_symlink());
     }
 
     #[test]

@@ -14,7 +14,15 @@ const MOST_BYTES: u64 = 2 << 20;
 
 /// Adds lines, each whole: one that an earlier process has not finished is ended first.
 pub(super) fn note(path: &Path, lock: &Lock, taken: &[Taken]) -> io::Result<()> {
-    let mut file = File::options().create(true).read(true).append(true).open(path)?;
+    let mut options = File::options();
+    options.create(true).read(true).append(true);
+    let mut file = match disk::open(path, &mut options) {
+        Err(why) if why.kind() == io::ErrorKind::InvalidInput => {
+            disk::set_aside(path)?;
+            disk::open(path, &mut options)?
+        }
+        opened => opened?,
+    };
     let length = file.seek(SeekFrom::End(0))?;
     let mut text = String::new();
     if !ends_a_line(&mut file, length)? {
@@ -39,7 +47,8 @@ fn ends_a_line(file: &mut File, length: u64) -> io::Result<bool> {
 }
 
 fn halve(path: &Path, lock: &Lock) -> io::Result<()> {
-    let text = disk::read(path, u64::MAX - 1)?.unwrap_or_default();
+    // What is far larger is not ours, and nothing of it is kept.
+    let text = disk::read(path, 2 * MOST_BYTES)?.unwrap_or_default();
     let half = &text[text.len() / 2..];
     let rest = half.iter().position(|byte| *byte == b'\n').map_or(&[][..], |at| &half[at + 1..]);
     lock.replace(path, rest)

@@ -152,7 +152,7 @@ fn load_with(directory: &Path, name: &str, bytes: &[u8]) -> Loaded {
     let sound = fs::read(&file).unwrap();
     fs::write(&file, bytes).unwrap();
     let loaded = Directory::open(directory).unwrap().load();
-    let aside = directory.join(format!("{name}{DAMAGED}"));
+    let aside = directory.join(format!("{name}{}", disk::DAMAGED));
     if !loaded.damaged.is_empty() {
         assert!(!file.exists() && fs::read(&aside).unwrap() == bytes, "{name} is set aside as it was");
         fs::remove_file(aside).unwrap();

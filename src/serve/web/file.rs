@@ -77,7 +77,7 @@ fn web(path: &Path, read: &mut Read) -> Result<Web, String> {
 /// The content of a file that is named, if it is a plain one of a size that makes sense.
 pub(super) fn content(path: &Path) -> std::io::Result<Vec<u8>> {
     let too_large = || std::io::Error::new(std::io::ErrorKind::FileTooLarge, "it is larger than 1 MiB");
-    crate::disk::read(path, MOST)?.ok_or_else(too_large)
+    crate::disk::read_named(path, MOST)?.ok_or_else(too_large)
 }
 
 fn read_file(path: &Path, read: &mut Read) -> std::io::Result<Vec<u8>> {
