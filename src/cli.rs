@@ -1,6 +1,7 @@
 //! The command line.
 
 mod alert;
+mod arguments;
 mod backtest;
 mod inject;
 mod injector;
@@ -158,8 +159,8 @@ struct Query {
     openmetrics: Option<PathBuf>,
     /// `PromQL`.
     expr: String,
-    /// Unix seconds or RFC 3339; the newest sample by default.
-    #[arg(long)]
+    /// Unix time or RFC 3339; the newest sample by default.
+    #[arg(long, allow_hyphen_values = true)]
     time: Option<String>,
     /// Time between scrapes of the target.
     #[arg(long, default_value = "2s")]
@@ -390,7 +391,7 @@ pub struct Allocator {
 
 /// Does what the arguments say.
 pub fn main(allocator: Allocator) -> ExitCode {
-    let outcome = match Cli::parse().command {
+    let outcome = match Cli::parse_from(arguments::with_expression_apart(std::env::args_os())).command {
         Command::Run(args) => run::run(&args, allocator),
         Command::CheckConfig { files } => check(&files),
         Command::Query(args) => query::query(&args),

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::series::Timestamp;
+use crate::setting::instant;
 
 pub use header::Columns;
 use header::{Role, metrics_of, roles};
@@ -122,7 +123,7 @@ impl Dataset {
         for ((cell, name), role) in record.iter().zip(header).zip(roles) {
             match role {
                 Role::Time => {
-                    self.times.push(instant(cell).map_err(|problem| format!("column {name}: {problem}"))?);
+                    self.times.push(time(cell).map_err(|problem| format!("column {name}: {problem}"))?);
                     self.written.push(cell.to_owned());
                 }
                 Role::Label => self.labels.push(number(cell, name)?.unwrap_or(0.0) != 0.0),
@@ -324,22 +325,17 @@ fn number(cell: &str, column: &str) -> Result<Option<f64>, String> {
     }
 }
 
-/// Unix seconds or RFC 3339.
-fn instant(cell: &str) -> Result<Timestamp, String> {
-    if let Some(seconds) = cell.parse::<f64>().ok().filter(|seconds| seconds.is_finite()) {
-        if seconds.abs() > 1e11 {
-            return Err(format!("{cell} is too large for Unix seconds; is it in milliseconds?"));
-        }
-        return Ok(Timestamp::from_seconds(seconds));
-    }
-    let at = humantime::parse_rfc3339_weak(cell).map_err(|_| {
+/// Unix time or RFC 3339.
+fn time(cell: &str) -> Result<Timestamp, String> {
+    let at = instant(cell).ok_or_else(|| {
         format!(
             "{:?} is neither Unix seconds nor RFC 3339; name another column by --time-column",
             shown(cell)
         )
     })?;
-    let since = at.duration_since(std::time::UNIX_EPOCH).map_err(|_| format!("{cell} is before 1970"))?;
-    Ok(Timestamp::from_millis(since.as_millis() as i64))
+    // Small numbers below zero are seconds of somebody's own count.
+    let is_civil = cell.parse::<f64>().is_err();
+    if is_civil && at.millis() < 0 { Err(format!("{cell} is before 1970")) } else { Ok(at) }
 }
 
 /// How a cell begins.

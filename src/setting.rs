@@ -4,6 +4,7 @@
 
 mod access;
 mod http_client;
+mod instant;
 pub mod locate;
 pub mod pattern;
 mod place;
@@ -11,6 +12,7 @@ mod text;
 
 pub use access::{Access, BasicAuth, Tls, hide};
 pub use http_client::{http_client, probing_client};
+pub use instant::{instant, instant_of_rfc3339};
 pub use place::resolve;
 pub use text::{escape, is_loopback, rfc3339, short, without_password};
 

@@ -38,6 +38,8 @@ pub struct Window {
     ahead: u64,
     /// Of the newest batch: one series of each name that found no room.
     turned_away: Vec<Labels>,
+    /// The same of those stamped too far ahead.
+    stamped_ahead: Vec<Labels>,
     /// Name of the largest family, once the window has been full.
     crowded: Option<String>,
 }
@@ -60,6 +62,8 @@ enum Axis {
     Own,
 }
 
+/// A series that brings its own timestamps has no mark of its end; one so old is not looked at any more.
+const OWN_IS_DEAD_AFTER: Duration = Duration::from_mins(5);
 /// Names of series without room that are remembered.
 const MOST_NAMED: usize = 64;
 /// A sample's own timestamp lies at most so far ahead of its batch, as in Prometheus.
@@ -84,6 +88,7 @@ impl Window {
             late: 0,
             ahead: 0,
             turned_away: Vec::new(),
+            stamped_ahead: Vec::new(),
             crowded: None,
         }
     }
@@ -131,24 +136,40 @@ impl Window {
     /// more than ten minutes ahead of the batch are refused and counted, since what is newer would be late for as long.
     pub fn push(&mut self, batch: &Batch) {
         self.turned_away.clear();
-        self.push_shared(batch);
+        self.stamped_ahead.clear();
+        let mut dead = None;
+        self.push_shared(batch, &mut dead);
         for sample in &batch.samples {
             match sample.at {
-                Some(at) if at.since(batch.at) > FURTHEST_AHEAD => self.ahead += 1,
-                Some(at) => self.push_own(sample, at),
+                Some(at) if at.since(batch.at) > FURTHEST_AHEAD => {
+                    self.ahead += 1;
+                    remember(&mut self.stamped_ahead, &sample.labels);
+                }
+                Some(at) => self.push_own(sample, at, (batch.at, &mut dead)),
                 None => {}
             }
         }
     }
 
-    fn push_shared(&mut self, batch: &Batch) {
+    fn push_shared(&mut self, batch: &Batch, dead: &mut Option<Vec<Labels>>) {
         let table = self.table_of(Axis::Shared(batch.origin));
         if !self.tables[table].1.begin_row(batch.at) {
             self.late += batch.samples.len() as u64;
             return;
         }
+        // New series come last: then those that the batch lacks are known, and give up their place first.
+        let mut new = Vec::new();
         for sample in batch.samples.iter().filter(|s| s.at.is_none()) {
-            match self.find_or_add(&sample.labels, table) {
+            match self.index.get(&sample.labels) {
+                Some(series) if series.table == table => {
+                    self.tables[table].1.set(series.column, sample.value);
+                }
+                Some(_) => self.refuse(&sample.labels),
+                None => new.push(sample),
+            }
+        }
+        for sample in new {
+            match self.find_or_add(&sample.labels, table, (batch.at, dead)) {
                 Some(series) => self.tables[series.table].1.set(series.column, sample.value),
                 None => self.refuse(&sample.labels),
             }
@@ -156,9 +177,9 @@ impl Window {
         self.forget_silent(table);
     }
 
-    fn push_own(&mut self, sample: &Sample, at: Timestamp) {
+    fn push_own(&mut self, sample: &Sample, at: Timestamp, dead: (Timestamp, &mut Option<Vec<Labels>>)) {
         let known = self.index.get(&sample.labels).copied();
-        let series = known.or_else(|| self.add_own(&sample.labels));
+        let series = known.or_else(|| self.add_own(&sample.labels, dead));
         // A series given without times before keeps its axis: one series cannot have two.
         let Some(series) = series.filter(|series| self.tables[series.table].0 == Axis::Own) else {
             self.refuse(&sample.labels);
@@ -175,10 +196,7 @@ impl Window {
 
     fn refuse(&mut self, labels: &Labels) {
         self.refused += 1;
-        let is_known = self.turned_away.iter().any(|known| known.name() == labels.name());
-        if self.turned_away.len() < MOST_NAMED && !is_known {
-            self.turned_away.push(labels.clone());
-        }
+        remember(&mut self.turned_away, labels);
     }
 
     fn table_of(&mut self, axis: Axis) -> usize {
@@ -189,19 +207,62 @@ impl Window {
         })
     }
 
-    fn find_or_add(&mut self, labels: &Labels, table: usize) -> Option<SeriesRef> {
+    fn find_or_add(
+        &mut self,
+        labels: &Labels,
+        table: usize,
+        (now, dead): (Timestamp, &mut Option<Vec<Labels>>),
+    ) -> Option<SeriesRef> {
         if let Some(found) = self.index.get(labels) {
             return (found.table == table).then_some(*found);
         }
-        (self.has_room(0) || self.make_way(labels)).then(|| self.add(labels, table))
+        let has_room = self.has_room(0) || self.bury(0, now, dead) || self.make_way(labels);
+        has_room.then(|| self.add(labels, table))
     }
 
-    fn add_own(&mut self, labels: &Labels) -> Option<SeriesRef> {
-        if !self.has_room(Table::bytes_per_column(self.limits.samples)) {
+    fn add_own(
+        &mut self,
+        labels: &Labels,
+        (now, dead): (Timestamp, &mut Option<Vec<Labels>>),
+    ) -> Option<SeriesRef> {
+        let axis = Table::bytes_per_column(self.limits.samples);
+        if !self.has_room(axis) && !self.bury(axis, now, dead) {
             return None;
         }
         let table = self.table_of(Axis::Own);
         Some(self.add(labels, table))
+    }
+
+    /// Gives up series that are no longer exposed, those not seen for longest first, until there is room. `dead` is what
+    /// is left of them, looked for once a batch.
+    fn bury(&mut self, beside: usize, now: Timestamp, dead: &mut Option<Vec<Labels>>) -> bool {
+        let dead = dead.get_or_insert_with(|| self.dead(now));
+        while !self.has_room(beside) {
+            let Some(labels) = dead.pop() else { return false };
+            if let Some(series) = self.index.remove(&labels) {
+                self.tables[series.table].1.drop_column(series.column);
+                self.generation += 1;
+            }
+        }
+        true
+    }
+
+    /// The series that are no longer exposed; the one not seen for longest is the last.
+    fn dead(&self, now: Timestamp) -> Vec<Labels> {
+        let last = |series: &SeriesRef| self.tables[series.table].1.column(series.column).last_present();
+        let silent = self.index.iter().filter(|(_, series)| self.is_dead(series, now));
+        let mut silent: Vec<_> = silent.map(|(labels, series)| (last(series), labels)).collect();
+        silent.sort_by(|a, b| b.cmp(a));
+        silent.into_iter().map(|(_, labels)| labels.clone()).collect()
+    }
+
+    fn is_dead(&self, series: &SeriesRef, now: Timestamp) -> bool {
+        let (axis, table) = &self.tables[series.table];
+        let last = table.column(series.column).last_present();
+        match axis {
+            Axis::Shared(_) => last < table.last(),
+            Axis::Own => last.is_none_or(|last| now.since(last) > OWN_IS_DEAD_AFTER),
+        }
     }
 
     fn add(&mut self, labels: &Labels, table: usize) -> SeriesRef {
@@ -249,12 +310,12 @@ impl Window {
     pub fn shrink(&mut self, bytes: usize) {
         self.limits.bytes = bytes;
         let sizes = self.families();
-        let newest = self.newest();
+        let now = self.newest_of(Origin::Scrape).unwrap_or_default();
         let rank = |(labels, series): (&Labels, &SeriesRef)| {
             let last = self.tables[series.table].1.column(series.column).last_present();
-            let is_silent = last < newest;
+            let lives = !self.is_dead(series, now);
             let size = sizes.get(labels.name()).copied().unwrap_or_default();
-            (if is_silent { last } else { newest }, std::cmp::Reverse(size), labels.clone())
+            ((lives, last.filter(|_| !lives)), std::cmp::Reverse(size), labels.clone())
         };
         let mut order: Vec<_> = self.index.iter().map(|entry| (rank(entry), *entry.1)).collect();
         order.sort_by(|a, b| a.0.cmp(&b.0));
@@ -306,11 +367,6 @@ impl Window {
         self.refused
     }
 
-    /// One series of each name that the newest batch brought and that found no room.
-    pub fn turned_away(&self) -> &[Labels] {
-        &self.turned_away
-    }
-
     /// Samples dropped because they were not newer than what is held.
     pub fn late(&self) -> u64 {
         self.late
@@ -352,6 +408,13 @@ impl Window {
     }
 }
 
+/// Remembers one series of each name, as far as there is room.
+fn remember(known: &mut Vec<Labels>, labels: &Labels) {
+    if known.len() < MOST_NAMED && !known.iter().any(|known| known.name() == labels.name()) {
+        known.push(labels.clone());
+    }
+}
+
 /// A borrowed, read-only window.
 #[derive(Clone, Copy)]
 pub struct WindowView<'a> {
@@ -375,6 +438,16 @@ impl<'a> WindowView<'a> {
         let mut chosen: Vec<_> = chosen.collect();
         chosen.sort_by(|a, b| a.0.cmp(&b.0));
         chosen
+    }
+
+    /// One series of each name that the newest batch brought and that found no room.
+    pub fn turned_away(&self) -> &'a [Labels] {
+        &self.window.turned_away
+    }
+
+    /// One series of each name that the newest batch brought stamped too far ahead.
+    pub fn stamped_ahead(&self) -> &'a [Labels] {
+        &self.window.stamped_ahead
     }
 
     /// The samples of one series, as borrowed slices.
@@ -525,6 +598,30 @@ mod tests {
         }
         assert_eq!(window.len(), 11);
         assert!(window.bytes() <= window.limits().bytes);
+    }
+
+    #[test]
+    fn a_full_window_gives_up_what_is_gone_before_anything_that_lives() {
+        let mut window = Window::new(Limits { samples: 100, bytes: 12 * Table::bytes_per_column(100) });
+        let pod = |i: i64| {
+            let labels = Labels::new([("__name__", "pod".to_owned()), ("id", format!("{i:03}"))]);
+            Sample { labels, value: 1.0, at: None }
+        };
+        let held = |window: &Window| {
+            let found = window.view().select(|labels| labels.name() == "pod");
+            found.iter().map(|(l, _)| l.get("id").unwrap().parse().unwrap()).collect::<Vec<i64>>()
+        };
+        for at in 1..50 {
+            // Two pods live at a time, and names run backwards so that order by name cannot help.
+            let pods = [pod(500 - at), pod(501 - at)];
+            let nic = if at < 30 { sample("eth0", 1.0) } else { sample("ens5", 1.0) };
+            window.push(&scrape(at, pods.into_iter().chain([nic, sample("up", 1.0)]).collect()));
+            assert_eq!(window.refused(), 0, "at {at}");
+            assert!(window.bytes() <= window.limits().bytes);
+        }
+        assert_eq!(held(&window), (451..460).collect::<Vec<_>>(), "those seen last");
+        assert_eq!(values(&window, "ens5").iter().filter(|(_, value)| value.is_some()).count(), 20);
+        assert_eq!(window.view().select(|labels| labels.name() == "eth0").len(), 0);
     }
 
     #[test]

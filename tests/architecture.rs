@@ -22,7 +22,7 @@ const MAY_IMPORT: [(&str, &[&str]); 29] = [
         "serve",
         &["series", "setting", "signal", "detect", "incident", "engine", "accept", "disk", "negotiate"],
     ),
-    ("dataset", &["series"]),
+    ("dataset", &["series", "setting"]),
     ("clock", &["series"]),
     ("disk", &[]),
     ("accept", &[]),

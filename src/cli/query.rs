@@ -14,7 +14,7 @@ use crate::hostmetrics::{self, Root};
 use crate::scrape::config::EMBEDDED;
 use crate::scrape::{self, Exporter, Job};
 use crate::series::{Batch, Labels, Origin, Timestamp};
-use crate::setting::http_client;
+use crate::setting::{http_client, instant};
 use crate::signal::{Fill, Macros, Plan, Selections, Value};
 use crate::window::{Limits, Window};
 
@@ -29,7 +29,7 @@ pub(super) fn query(args: &Query) -> Result<(), Failed> {
     let macros = Macros { rate_interval: args.interval.0 * 4 };
     let plan =
         Plan::parse(&args.expr, &macros).map_err(|error| Failed::Asked(format!("{}: {error}", args.expr)))?;
-    let at = args.time.as_deref().map(instant).transpose().map_err(Failed::Asked)?;
+    let at = args.time.as_deref().map(time).transpose().map_err(Failed::Asked)?;
     let (window, newest) = match (&args.openmetrics, &args.target) {
         (Some(file), _) => from_file(file)?,
         (None, Some(url)) => runtime()?.block_on(from_target(url, &plan, args.interval.0))?,
@@ -49,16 +49,8 @@ fn print(value: &Value, at: Timestamp, as_what: Output) -> Result<(), Failed> {
     }
 }
 
-fn instant(text: &str) -> Result<Timestamp, String> {
-    if let Ok(seconds) = text.parse::<f64>()
-        && seconds.is_finite()
-    {
-        return Ok(Timestamp::from_seconds(seconds));
-    }
-    let time = humantime::parse_rfc3339_weak(text)
-        .map_err(|_| format!("--time: {text:?} is neither Unix seconds nor RFC 3339"))?;
-    let since = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Ok(Timestamp::from_millis(since.as_millis() as i64))
+fn time(text: &str) -> Result<Timestamp, String> {
+    instant(text).ok_or_else(|| format!("--time: {text:?} is neither Unix seconds nor RFC 3339"))
 }
 
 /// A window over a whole file, as long as it is.

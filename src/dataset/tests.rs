@@ -16,6 +16,23 @@ fn rows_are_read_with_gaps_as_no_data() {
 }
 
 #[test]
+fn times_are_read_with_their_offset_and_in_any_unit() {
+    for times in [
+        ["1714521590", "1714521600"],
+        ["1714521590000", "1714521600000"],
+        ["1714521590000000000", "1714521600000000000"],
+        ["2024-05-01T01:59:50+02:00", "2024-05-01T02:00:00.000+02:00"],
+        ["2024-04-30 23:59:50+00", "2024-05-01 00:00:00.000000+00"],
+    ] {
+        let data = parse(&format!("t,a\n{},1\n{},2\n", times[0], times[1]), &Columns::default()).unwrap();
+        let read: Vec<i64> = data.times.iter().map(|at| at.millis()).collect();
+        assert_eq!(read, [1_714_521_590_000, 1_714_521_600_000], "{times:?}");
+    }
+    let night = "t,a\n2024-10-27T02:59:50+02:00,1\n2024-10-27T02:00:00+01:00,2\n";
+    assert_eq!(parse(night, &Columns::default()).unwrap().strict(), Ok(()), "clocks go back in order");
+}
+
+#[test]
 fn what_is_wrong_is_named_with_its_place_and_remedy() {
     let strict = Columns { refuse_labels: true, ..Columns::default() };
     for (text, part) in [
@@ -27,7 +44,6 @@ fn what_is_wrong_is_named_with_its_place_and_remedy() {
         ("t,a\n1,NaN\n", "line 2: column a: NaN is no value"),
         ("t,a\n1,inf\n", "column a: inf is no value"),
         ("t,a\nyesterday,1\n", "neither Unix seconds nor RFC 3339"),
-        ("t,a\n1700000000000,1\n", "milliseconds"),
         ("t,a,a\n1,2,3\n", "two columns are called a"),
         ("t,a,label\n1,2,0\n", "line 1: column label looks like labels"),
         ("t,a,Is_Anomaly\n1,2,0\n", "line 1: column Is_Anomaly looks like labels"),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -10,7 +10,7 @@ use crate::detect::verdict::Severity;
 use crate::engine::snapshot::{MetricSnapshot, TargetSnapshot};
 use crate::incident::Incident;
 use crate::series::{Labels, Timestamp};
-use crate::setting::{rfc3339, short};
+use crate::setting::{instant_of_rfc3339, rfc3339, short};
 
 /// What every alert is called.
 pub const NAME: &str = "DwcpAnomaly";
@@ -143,25 +143,9 @@ fn read_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D:
     time(&text).ok_or_else(|| de::Error::custom(format!("{text:?} is no time of RFC 3339")))
 }
 
-/// A time of RFC 3339, with any offset.
+/// A time of RFC 3339, with any offset. Times before 1970 are Go's zero time, if anything.
 pub fn time(text: &str) -> Option<Timestamp> {
-    let millis = |text: &str| {
-        let at = humantime::parse_rfc3339(text).ok()?;
-        // Times before 1970 are Go's zero time, if anything.
-        Some(at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64))
-    };
-    let Some(at) = text.char_indices().skip(11).find(|(_, c)| matches!(c, '+' | '-')).map(|(at, _)| at)
-    else {
-        return if text.starts_with("0001-") {
-            Some(Timestamp::default())
-        } else {
-            millis(text).map(Timestamp::from_millis)
-        };
-    };
-    let (hours, minutes) = text[at + 1..].split_once(':')?;
-    let offset = Duration::from_secs(hours.parse::<u64>().ok()? * 3600 + minutes.parse::<u64>().ok()? * 60);
-    let local = Timestamp::from_millis(millis(&format!("{}Z", &text[..at]))?);
-    Some(if text[at..].starts_with('+') { local - offset } else { local + offset })
+    instant_of_rfc3339(text).map(|at| at.max(Timestamp::default()))
 }
 
 /// The wall clock.

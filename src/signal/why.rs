@@ -25,6 +25,8 @@ pub enum Silence {
     Nothing,
     /// The exporter stamps its samples so far ahead that none is current.
     Ahead(String, Duration),
+    /// The exporter stamps its samples so far ahead that they are refused.
+    TooFarAhead(String),
     /// Series were exposed and found no room in the window.
     Full(Vec<String>),
     /// Series were exposed once.
@@ -45,6 +47,9 @@ impl fmt::Display for Silence {
             }
             Self::Ahead(series, by) => {
                 write!(f, "{series} is stamped {} ahead of this host's clock; set the exporter's", Span(*by))
+            }
+            Self::TooFarAhead(series) => {
+                write!(f, "{series} is stamped more than 10m ahead of this host's clock; set the exporter's")
             }
             Self::Full(series) => write!(
                 f,
@@ -96,25 +101,18 @@ impl Silence {
 }
 
 impl Plan {
-    /// Why [`Plan::read`] gives nothing at `at`; `refused` are series, as exposed, that the window had no room for.
-    pub fn why_silent(
-        &self,
-        window: WindowView<'_>,
-        at: Timestamp,
-        selections: &mut Selections,
-        refused: &[Labels],
-    ) -> Silence {
+    /// Why [`Plan::read`] gives nothing at `at`.
+    pub fn why_silent(&self, window: WindowView<'_>, at: Timestamp, selections: &mut Selections) -> Silence {
         selections.refresh(self, window);
         let Selections { chosen, memo, target, .. } = &*selections;
         let glitches = &std::cell::Cell::new(0);
         let eval = Eval { plan: self, window, at, whole: at, fill: Fill::Filled, chosen, memo, glitches };
-        Search { eval, refused, target }.node(&self.root).unwrap_or(Silence::NotANumber)
+        Search { eval, target }.node(&self.root).unwrap_or(Silence::NotANumber)
     }
 }
 
 struct Search<'a> {
     eval: Eval<'a>,
-    refused: &'a [Labels],
     target: &'a Labels,
 }
 
@@ -170,6 +168,7 @@ impl Search<'_> {
     fn selector(&self, at: usize) -> Silence {
         let (selector, chosen) = (&self.eval.plan.selectors[at], &self.eval.chosen[at].series);
         let name = selector.to_string();
+        let wanted = |some: &[Labels]| some.iter().any(|labels| selector.wants(labels, self.target));
         let until = self.eval.range_of(at).end;
         let newest = |series: &super::chosen::Chosen| self.eval.window.series(series.series).last_present();
         let newest = chosen.iter().filter_map(newest).max();
@@ -177,9 +176,8 @@ impl Search<'_> {
             Some(newest) if newest.millis() > until => {
                 Silence::Ahead(name, newest.since(Timestamp::from_millis(until)))
             }
-            _ if self.refused.iter().any(|labels| selector.wants(labels, self.target)) => {
-                Silence::Full(vec![name])
-            }
+            _ if wanted(self.eval.window.turned_away()) => Silence::Full(vec![name]),
+            _ if wanted(self.eval.window.stamped_ahead()) => Silence::TooFarAhead(name),
             Some(_) => Silence::Gone(vec![name]),
             None => Silence::Missing(vec![name]),
         }

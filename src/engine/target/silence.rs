@@ -26,6 +26,6 @@ impl Target {
             return format!("the scrape failed: {failure}");
         }
         let (plan, selections) = (&setup.signals[signal].1, &mut self.selections[signal]);
-        plan.why_silent(self.window.view(), at, selections, self.window.turned_away()).to_string()
+        plan.why_silent(self.window.view(), at, selections).to_string()
     }
 }
