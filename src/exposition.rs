@@ -67,7 +67,7 @@ pub struct Reader {
     wanted: Arc<dyn Wanted>,
     known: HashMap<Box<[u8]>, Known>,
     /// How a wanted series was written first: the same labels in another order are the same series.
-    spelled: HashMap<Labels, Box<[u8]>>,
+    spelled: HashMap<Labels, Arc<[u8]>>,
     page: u32,
 }
 
@@ -76,6 +76,8 @@ struct Known {
     labels: Option<Labels>,
     /// The page it was last seen on.
     seen: u32,
+    /// How it was written first, where this is another order of its labels.
+    first: Option<Arc<[u8]>>,
 }
 
 /// What a page held.
@@ -91,6 +93,9 @@ pub struct Page {
     pub rejected: usize,
     /// The first of those, counted from 1, and what is wrong with it.
     pub first_rejected: Option<(usize, Fault)>,
+    /// What is wrong with the end of an `OpenMetrics` page: it is not the whole page, and its last line may hold half a
+    /// number.
+    pub bad_end: Option<&'static str>,
 }
 
 impl Reader {
@@ -102,7 +107,8 @@ impl Reader {
     /// Reads one page.
     pub fn read(&mut self, body: &[u8], format: Format) -> Page {
         self.page = self.page.wrapping_add(1);
-        let mut page = Page::default();
+        let is_open = format == Format::OpenMetrics;
+        let mut page = Page { bad_end: is_open.then_some("does not end with # EOF"), ..Page::default() };
         let mut number = 0;
         let mut rest = body;
         while !rest.is_empty() {
@@ -113,7 +119,10 @@ impl Reader {
             match line::parse(text, format) {
                 Ok(line::Line::Sample(sample)) => self.take(&sample, text, &mut page),
                 Ok(line::Line::Comment) => {}
-                Ok(line::Line::End) => break,
+                Ok(line::Line::End) => {
+                    page.bad_end = (!rest.is_empty()).then_some("goes on after # EOF");
+                    break;
+                }
                 Err(fault) => {
                     page.rejected += 1;
                     page.first_rejected.get_or_insert((number, fault));
@@ -123,7 +132,7 @@ impl Reader {
         if self.page.is_multiple_of(FORGET_AFTER) {
             let oldest = self.page.saturating_sub(FORGET_AFTER);
             self.known.retain(|_, known| known.seen >= oldest);
-            self.spelled.retain(|_, spelling| self.known.contains_key(spelling));
+            self.spelled.retain(|_, spelling| self.known.contains_key(&**spelling));
         }
         page
     }
@@ -131,29 +140,40 @@ impl Reader {
     fn take(&mut self, sample: &line::SampleLine<'_>, text: &[u8], page: &mut Page) {
         page.exposed += 1;
         if let Some(known) = self.known.get_mut(sample.series) {
-            let again = std::mem::replace(&mut known.seen, self.page) == self.page;
-            match &known.labels {
-                _ if again && sample.at.is_none() => page.duplicates += 1,
-                Some(labels) => page.samples.push(sampled(labels, sample)),
-                None => {}
+            let mut again = std::mem::replace(&mut known.seen, self.page) == self.page;
+            let labels = known.labels.clone();
+            if let Some(first) = known.first.clone() {
+                again |= self.see(&first);
             }
+            give(labels.as_ref(), sample, again, page);
             return;
         }
         let wanted = self.wanted.name(sample.name).then(|| naming::labels(sample, text));
         let labels = wanted.filter(|labels| self.wanted.series(labels));
-        let spelling = labels.as_ref().and_then(|labels| self.spelled.get(labels));
-        let again = spelling.and_then(|s| self.known.get(s)).is_some_and(|known| known.seen == self.page);
-        match &labels {
-            Some(_) if again && sample.at.is_none() => page.duplicates += 1,
-            Some(labels) => page.samples.push(sampled(labels, sample)),
-            None => {}
-        }
+        let first = labels.as_ref().and_then(|labels| self.spelled.get(labels)).cloned();
+        let again = first.as_ref().is_some_and(|first| self.see(first));
+        give(labels.as_ref(), sample, again, page);
         if self.known.len() < MOST_KNOWN {
-            if let Some(labels) = &labels {
-                self.spelled.entry(labels.clone()).or_insert_with(|| sample.series.into());
+            if let Some(labels) = labels.as_ref().filter(|_| first.is_none()) {
+                self.spelled.insert(labels.clone(), sample.series.into());
             }
-            self.known.insert(sample.series.into(), Known { labels, seen: self.page });
+            self.known.insert(sample.series.into(), Known { labels, seen: self.page, first });
         }
+    }
+
+    /// Marks the series first spelled so as seen on this page; whether it was before.
+    fn see(&mut self, first: &[u8]) -> bool {
+        let known = self.known.get_mut(first);
+        known.is_some_and(|known| std::mem::replace(&mut known.seen, self.page) == self.page)
+    }
+}
+
+/// A sample for the page, if its series is wanted and was not given before.
+fn give(labels: Option<&Labels>, sample: &line::SampleLine<'_>, again: bool, page: &mut Page) {
+    match labels {
+        _ if again && sample.at.is_none() => page.duplicates += 1,
+        Some(labels) => page.samples.push(sampled(labels, sample)),
+        None => {}
     }
 }
 

@@ -121,6 +121,9 @@ async fn scrape(job: &Job, exporter: &mut Exporter, reader: &mut Reader, body: &
     if page.exposed == 0 && page.rejected > 0 {
         return failed(job, at, Failure::NotMetrics(first_words(body)));
     }
+    if let Some(end) = page.bad_end {
+        return failed(job, at, Failure::Truncated(end));
+    }
     let mut samples = std::mem::take(&mut page.samples);
     samples.push(up(1.0));
     let batch = Batch { origin: Origin::Scrape, at, samples };

@@ -61,6 +61,9 @@ fn from_file(file: &Path) -> Result<(Window, Timestamp), Failed> {
     if let Some((line, fault)) = page.first_rejected {
         return Err(Failed::Running(format!("{}:{line}: {fault}", file.display())));
     }
+    if let Some(end) = page.bad_end {
+        return Err(Failed::Running(format!("{}: {end}; give the whole file", file.display())));
+    }
     let mut samples = page.samples;
     if let Some(sample) = samples.iter().find(|sample| sample.at.is_none()) {
         return Err(Failed::Running(format!("{}: {} has no timestamp", file.display(), sample.labels)));
@@ -111,13 +114,20 @@ async fn from_target(url: &str, plan: &Plan, interval: Duration) -> Result<(Wind
     let stop = CancellationToken::new();
     tokio::spawn(scrape::run(job, exporter, Reader::new(Arc::new(Everything)), out, stop.clone()));
     let mut window = Window::new(Limits { samples: scrapes + 1, bytes: usize::MAX });
-    let mut newest = Timestamp::default();
+    let (mut newest, mut told) = (Timestamp::default(), false);
     for _ in 0..scrapes {
         let Some(scraped) = scraped.recv().await else {
             return Err(Failed::Running(format!("{url}: the scraper has ended; please report it")));
         };
         if let Some(failure) = scraped.failure {
             return Err(Failed::Running(format!("{url}: {failure}")));
+        }
+        if let Some((line, fault)) = scraped.page.first_rejected.filter(|_| !told) {
+            told = true;
+            eprintln!(
+                "{url}: line {line}: {fault} ({} malformed lines); the rest was kept",
+                scraped.page.rejected
+            );
         }
         newest = scraped.batch.at;
         window.push(&scraped.batch);

@@ -153,3 +153,35 @@ fn of_a_hundred_thousand_damaged_pages_none_panics_and_every_line_is_accounted_f
         assert_eq!(page.exposed + page.rejected, lines.count(), "{}", String::from_utf8_lossy(&bytes));
     }
 }
+
+#[test]
+fn a_page_of_openmetrics_that_does_not_end_with_eof_is_known_to_be_cut() {
+    for (text, bad_end) in [
+        ("a 1\n# EOF\n", None),
+        ("a 1\n# EOF", None),
+        ("a 1\n", Some("does not end with # EOF")),
+        ("a 1\nb 50", Some("does not end with # EOF")),
+        ("a 1\n# EO", Some("does not end with # EOF")),
+        ("", Some("does not end with # EOF")),
+        ("a 1\n# EOF\nb 2\n", Some("goes on after # EOF")),
+    ] {
+        let mut reader = Reader::new(Arc::new(Everything));
+        assert_eq!(reader.read(text.as_bytes(), Format::OpenMetrics).bad_end, bad_end, "{text:?}");
+        assert_eq!(reader.read(text.as_bytes(), Format::Text).bad_end, None, "{text:?}");
+    }
+}
+
+#[test]
+fn labels_in_two_orders_are_one_series_on_every_page_and_the_first_counts() {
+    let (one, other) = ("m{a=\"1\",b=\"2\"}", "m{b=\"2\",a=\"1\"}");
+    let mut reader = Reader::new(Arc::new(Everything));
+    for _ in 0..3 {
+        for (first, second) in [(one, other), (other, one)] {
+            let page = reader.read(format!("{first} 1\n{second} 2\n{first} 3\n").as_bytes(), Format::Text);
+            let values: Vec<f64> = page.samples.iter().map(|sample| sample.value).collect();
+            assert_eq!((values, page.duplicates, page.exposed), (vec![1.0], 2, 3), "{first}");
+        }
+        let alone = reader.read(format!("{other} 4\n").as_bytes(), Format::Text);
+        assert_eq!((alone.samples.len(), alone.duplicates), (1, 0));
+    }
+}

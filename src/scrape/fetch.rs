@@ -27,6 +27,9 @@ pub enum Failure {
     /// Something else than metrics.
     #[error("sent no metrics but {0:?}; is the path right?")]
     NotMetrics(String),
+    /// The page is not whole, though the answer ended as it should.
+    #[error("sent a page of OpenMetrics that {0}; is it cut on its way?")]
+    Truncated(&'static str),
     /// The answer broke off.
     #[error("the answer broke off: {0}")]
     Broken(String),
@@ -47,6 +50,7 @@ impl Failure {
             Self::Status(_) => "status",
             Self::TooLarge(_) => "too_large",
             Self::NotMetrics(_) => "not_metrics",
+            Self::Truncated(_) => "truncated",
             Self::Broken(_) => "broken",
             Self::Host(_) => "host",
             Self::Panicked => "panicked",
