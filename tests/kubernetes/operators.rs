@@ -51,3 +51,25 @@ fn a_field_that_an_operator_does_not_know_or_takes_otherwise_is_found() {
         assert!(said.contains(name), "{kind} {name}: {said}");
     }
 }
+
+/// Whoever names a container as ours could otherwise tell of any job in any namespace.
+#[test]
+fn a_sidecar_in_a_tenants_pod_cannot_say_whose_it_is() {
+    let rendered = objects(&render("pods"));
+    let monitor = rendered.iter().find(|object| object["kind"] == "PodMonitor").unwrap();
+    let endpoint = &monitor["spec"]["podMetricsEndpoints"][0];
+    assert_eq!(endpoint["honorLabels"], false);
+    let forced = |label: &str| {
+        let rules = endpoint["relabelings"].as_array().unwrap();
+        rules.iter().find(|rule| rule["targetLabel"] == label).unwrap().clone()
+    };
+    assert_eq!(forced("job")["replacement"], "dwcp-anomaly");
+    assert_eq!(forced("namespace")["sourceLabels"], json!(["__meta_kubernetes_namespace"]));
+    let taken: Vec<_> = endpoint["metricRelabelings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|rule| rule.get("targetLabel"))
+        .collect();
+    assert_eq!(taken, ["instance"]);
+}
