@@ -310,7 +310,7 @@ fn incidents(page: &mut Page, snapshot: &Snapshot) {
 /// What a count is of: target, metric, severity and model.
 type Counted<'a> = (&'a Labels, &'a Labels, Severity, &'static str);
 
-/// The ensemble's counts begin at 0, so that `increase()` sees the first incident; the detectors' when they first vote.
+/// Counts begin at 0, of the ensemble and of every detector that is enabled, so that `increase()` sees the first incident.
 fn counts(snapshot: &Snapshot) -> Vec<(Counted<'_>, u64)> {
     let name = |key: &IncidentKey| key.detector.map_or("ensemble", Detector::name);
     let opened = snapshot.opened.iter();
@@ -320,8 +320,11 @@ fn counts(snapshot: &Snapshot) -> Vec<(Counted<'_>, u64)> {
     for target in &snapshot.targets {
         for metric in &target.metrics {
             for severity in Severity::ALL {
-                let counted = (&target.labels, &metric.labels, severity, "ensemble");
-                counts.push((counted, opened.remove(&counted).unwrap_or(0)));
+                let enabled = target.detectors.iter().filter(|detector| detector.enabled);
+                for model in enabled.map(|detector| detector.detector.name()).chain(["ensemble"]) {
+                    let counted = (&target.labels, &metric.labels, severity, model);
+                    counts.push((counted, opened.remove(&counted).unwrap_or(0)));
+                }
             }
         }
     }

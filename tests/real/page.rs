@@ -20,6 +20,14 @@ fn promtool_has_nothing_to_say_about_our_page_fresh_or_full() {
         value(&sidecar.get("/metrics").unwrap_or_default(), "dwcp_anomaly_score", &["cpu_usage"]).is_some()
     });
     assert_eq!(check(), (0, String::new()), "full");
+    for model in ["isolation_forest", "lstm_autoencoder", "zscore", "seasonal_esd", "ensemble"] {
+        let counted = ["cpu_usage", "severity=\"critical\"", model];
+        let page = sidecar.get("/metrics").unwrap();
+        assert!(
+            value(&page, "dwcp_anomalies_detected_total", &counted).is_some(),
+            "{model} counts from 0 on"
+        );
+    }
     let accept = "Accept: application/openmetrics-text;version=1.0.0";
     let (_, page) = request("GET", &format!("{}/metrics", sidecar.url()), &[accept], "").unwrap();
     assert!(page.ends_with("# EOF\n") || page.ends_with("# EOF"), "{}", &page[page.len() - 100..]);
