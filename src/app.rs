@@ -266,7 +266,9 @@ impl App {
                 pending,
                 clock: self.clock.clone(),
             };
-            let Some(exporter) = start::exporter(&entry.url, timeout) else { continue };
+            let Some(exporter) = start::exporter(&entry.url, timeout, config.scrape.follow_redirects) else {
+                continue;
+            };
             let reader = crate::exposition::Reader::new(Arc::new(wanted));
             running.scrapers.spawn(scrape::run(
                 job,

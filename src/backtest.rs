@@ -254,7 +254,7 @@ fn setup(replay: &Replay, data: &Dataset) -> Setup {
         signals: data.metrics.iter().map(signal).collect(),
         targets: vec![TargetSetup {
             labels: Labels::new([("instance", "backtest"), ("job", "backtest")]),
-            url: data.file.display().to_string(),
+            url: crate::setting::Address::new(data.file.display().to_string()),
             node_scope: true,
         }],
         limits: Limits { samples: RAW, bytes: usize::MAX },

@@ -19,6 +19,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config;
+use crate::setting::Address;
 use crate::telemetry::log::Format;
 
 /// Anomaly detection beside a node exporter: learns what is normal, tells Prometheus and Alertmanager when it ends.
@@ -153,7 +154,7 @@ enum OnError {
 struct Query {
     /// Exporter to scrape until rates are defined.
     #[arg(long)]
-    target: Option<String>,
+    target: Option<Address>,
     /// OpenMetrics text with timestamps.
     #[arg(long)]
     openmetrics: Option<PathBuf>,
@@ -182,7 +183,7 @@ struct Train {
     data: Vec<PathBuf>,
     /// A Prometheus that remembers the configured signals.
     #[arg(long = "prometheus.url")]
-    prometheus_url: Option<String>,
+    prometheus_url: Option<Address>,
     /// How far back.
     #[arg(long, default_value = "7d", requires = "prometheus_url")]
     range: crate::setting::Span,

@@ -27,6 +27,7 @@ use crate::incident::config::Severities;
 use crate::incident::machine::{Persistence, Transition};
 use crate::incident::{Incident, State};
 use crate::series::{Batch, Labels, Timestamp};
+use crate::setting::Address;
 use crate::signal::{Definition, Plan};
 use crate::window::Limits;
 use held::Taken;
@@ -64,7 +65,7 @@ pub struct TargetSetup {
     /// Final labels.
     pub labels: Labels,
     /// What is scraped.
-    pub url: String,
+    pub url: Address,
     /// Whether its anomalies are the node's.
     pub node_scope: bool,
 }

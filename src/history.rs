@@ -19,6 +19,7 @@ use std::time::Duration;
 use reqwest::{Response, StatusCode, Url};
 
 use crate::series::{Labels, Timestamp};
+use crate::setting::{Address, Secret, redirected, told as told_by_peer};
 use answer::{Answer, Row};
 use chunk::{Chunk, Grid};
 
@@ -131,10 +132,9 @@ impl Prometheus {
     /// The Prometheus at `url`, where it serves its page; user and password may be in it.
     ///
     /// The client's timeout is for one request.
-    pub fn new(client: reqwest::Client, url: &str) -> Result<Self, Error> {
-        // What cannot be read may still have a password before its @.
-        let named = || url.rsplit('@').next().unwrap_or_default().to_owned();
-        let endpoint = endpoint(url).ok_or_else(|| Error { url: named(), problem: Problem::Address })?;
+    pub fn new(client: reqwest::Client, url: &Address) -> Result<Self, Error> {
+        let endpoint = endpoint(url.reveal())
+            .ok_or_else(|| Error { url: url.to_string(), problem: Problem::Address })?;
         let (most_values, most_bytes) = (MOST_VALUES, MOST_BYTES);
         Ok(Self { client, endpoint, chunk: MOST_POINTS, most_values, most_bytes, wait: WAIT })
     }
@@ -201,7 +201,10 @@ impl Prometheus {
         let answer = answer::read(&body);
         match answer {
             Ok(Answer::Rows(rows, warnings)) if response.status().is_success() => {
-                warnings.iter().for_each(|text| tracing::warn!(url = %shown(&self.endpoint), "{text}"));
+                for warning in warnings {
+                    let warning = told_by_peer(&warning, &self.secrets());
+                    tracing::warn!(url = %shown(&self.endpoint), warning, "Prometheus warns");
+                }
                 Ok(rows)
             }
             answer => Err(self.error(self.refusal(&response, answer, &body))),
@@ -224,14 +227,27 @@ impl Prometheus {
     fn refusal(&self, response: &Response, answer: Result<Answer, String>, body: &[u8]) -> Problem {
         let status = response.status();
         let (asked, from) = (shown(&self.endpoint), shown(response.url()));
-        let begin = || String::from_utf8_lossy(body).trim().chars().take(200).collect();
+        let secrets = self.secrets();
+        let begin = || told_by_peer(&String::from_utf8_lossy(&body[..body.len().min(4096)]), &secrets);
+        if let Some(to) = redirected(response) {
+            return Problem::Redirected(to);
+        }
         match answer {
             // A redirected POST has lost what it asked.
             _ if from != asked => Problem::Redirected(from),
-            Ok(Answer::Error { kind, text }) => Problem::Refused { status: status.as_u16(), kind, text },
-            Err(why) if status == StatusCode::OK => Problem::Unreadable(why),
+            Ok(Answer::Error { kind, text }) => Problem::Refused {
+                status: status.as_u16(),
+                kind: told_by_peer(&kind, &secrets),
+                text: told_by_peer(&text, &secrets),
+            },
+            Err(why) if status == StatusCode::OK => Problem::Unreadable(told_by_peer(&why, &secrets)),
             _ => Problem::Status { status: status.as_u16(), text: begin() },
         }
+    }
+
+    /// What an answer may repeat and nobody shall see.
+    fn secrets(&self) -> Vec<Secret> {
+        Address::new(self.endpoint.as_str()).secrets()
     }
 
     fn error(&self, problem: Problem) -> Error {

@@ -19,6 +19,7 @@ pub use fetch::{Exporter, Failure};
 use crate::clock::Clock;
 use crate::exposition::{Page, Reader};
 use crate::series::{Batch, Labels, METRIC_NAME, Origin, Sample, Timestamp};
+use crate::setting::told;
 
 /// One target's schedule.
 #[derive(Clone, Debug)]
@@ -119,7 +120,7 @@ async fn scrape(job: &Job, exporter: &mut Exporter, reader: &mut Reader, body: &
     };
     let mut page = reader.read(body, format);
     if page.exposed == 0 && page.rejected > 0 {
-        return failed(job, at, Failure::NotMetrics(first_words(body)));
+        return failed(job, at, Failure::NotMetrics(first_words(body, exporter)));
     }
     if let Some(end) = page.bad_end {
         return failed(job, at, Failure::Truncated(end));
@@ -146,7 +147,9 @@ fn up(value: f64) -> Sample {
     Sample { labels: Labels::new([(METRIC_NAME, "up")]), value, at: None }
 }
 
-fn first_words(body: &[u8]) -> String {
-    let start = String::from_utf8_lossy(&body[..body.len().min(40)]).into_owned();
-    start.split_whitespace().collect::<Vec<_>>().join(" ")
+/// How a page begins, without what it repeats of the address that was asked.
+fn first_words(body: &[u8], exporter: &Exporter) -> String {
+    let start = String::from_utf8_lossy(&body[..body.len().min(4096)]);
+    let start = told(&start, &exporter.secrets());
+    start.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(40).collect()
 }

@@ -3,6 +3,8 @@
 //! Each type parses itself, says in its error what would be right, and prints back the way it was written.
 
 mod access;
+mod address;
+mod answer;
 mod http_client;
 mod instant;
 pub mod locate;
@@ -10,11 +12,13 @@ pub mod pattern;
 mod place;
 mod text;
 
-pub use access::{Access, BasicAuth, Tls, hide};
-pub use http_client::{http_client, probing_client};
+pub use access::{Access, BasicAuth, Tls};
+pub use address::Address;
+pub use answer::{hide, told};
+pub use http_client::{Redirects, http_client, probing_client, redirected};
 pub use instant::{instant, instant_of_rfc3339};
 pub use place::resolve;
-pub use text::{escape, is_loopback, rfc3339, short, without_password};
+pub use text::{escape, is_loopback, rfc3339, short};
 
 use std::fmt;
 use std::str::FromStr;

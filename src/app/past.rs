@@ -12,7 +12,7 @@ use crate::engine::{Memories, Setup, TargetSetup};
 use crate::history::Prometheus;
 use crate::model_store::{Metadata, Store, Version};
 use crate::series::{Labels, Timestamp};
-use crate::setting::http_client;
+use crate::setting::{Address, Redirects, http_client};
 use crate::train;
 
 /// For all of the past of one target; a start waits for it no longer.
@@ -115,15 +115,20 @@ pub(super) async fn recall(config: &Config, setup: &Setup, now: Timestamp, messa
                 tracing::warn!(%target, error, "no past from history.prometheus_url; starting without");
             }
             Err(_) => {
-                tracing::warn!(%target, url, "no past in time from history.prometheus_url; starting without");
+                tracing::warn!(%target, %url, "no past in time from history.prometheus_url; starting without");
             }
         }
     };
     futures_util::future::join_all(setup.targets.iter().map(ask)).await;
 }
 
-async fn remembered(config: &Config, url: &str, target: &Labels, now: Timestamp) -> Result<Recalled, String> {
-    let (client, _) = http_client(PATIENCE).map_err(|error| error.to_string())?;
+async fn remembered(
+    config: &Config,
+    url: &Address,
+    target: &Labels,
+    now: Timestamp,
+) -> Result<Recalled, String> {
+    let (client, _) = http_client(PATIENCE, Redirects::SameHost).map_err(|error| error.to_string())?;
     let prometheus = Prometheus::new(client, url).map_err(|error| error.to_string())?;
     let labels: Vec<(String, String)> = ["instance", "job"]
         .into_iter()

@@ -9,7 +9,6 @@ use super::App;
 use super::heart::Message;
 use crate::config::{Config, Origin, Overlay, SETTABLE};
 use crate::serve::{Layer, Refused, SettingsChange, SettingsView};
-use crate::setting::without_password;
 
 impl App {
     /// Validates a change, keeps it and takes it up: all of it or nothing. Says what it was taken in spite of.
@@ -55,26 +54,16 @@ impl App {
             Origin::Environment => Layer::Environment,
         };
         let origins = self.sources.origins(config, &self.overlay).into_iter();
-        let mut effective = serde_json::to_value(config).unwrap_or_default();
-        hide_passwords(&mut effective);
+        // Addresses and secrets hide themselves.
+        let effective = serde_json::to_value(config).unwrap_or_default();
         self.settings.send_replace(Arc::new(SettingsView {
             effective,
             sources: origins.map(|(key, origin)| (key, layer(origin))).collect(),
             overlay: self.overlay.value(),
             settable: SETTABLE.map(str::to_owned).to_vec(),
-            alertmanagers: config.alert.alertmanagers.iter().map(|a| without_password(&a.url)).collect(),
+            alertmanagers: config.alert.alertmanagers.iter().map(|a| a.url.to_string()).collect(),
             check_interval: config.check_interval,
             is_degraded,
         }));
-    }
-}
-
-/// Secrets hide themselves; a password inside a URL does not.
-fn hide_passwords(value: &mut serde_json::Value) {
-    match value {
-        serde_json::Value::String(text) => *text = without_password(text),
-        serde_json::Value::Array(values) => values.iter_mut().for_each(hide_passwords),
-        serde_json::Value::Object(values) => values.values_mut().for_each(hide_passwords),
-        _ => {}
     }
 }

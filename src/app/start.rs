@@ -15,7 +15,7 @@ use crate::probe::Prober;
 use crate::scrape::Exporter;
 use crate::scrape::config::{EMBEDDED, Scope};
 use crate::series::Labels;
-use crate::setting::http_client;
+use crate::setting::{Address, Redirects, http_client};
 use crate::signal::{Plan, Selector};
 use crate::window::Limits;
 
@@ -78,20 +78,20 @@ impl Wanted for Selected {
 }
 
 /// What answers at `url`.
-pub(super) fn exporter(url: &str, timeout: Duration) -> Option<Exporter> {
-    if url == EMBEDDED {
+pub(super) fn exporter(url: &Address, timeout: Duration, redirects: Redirects) -> Option<Exporter> {
+    if *url == *EMBEDDED {
         let root = Root::default();
         return Some(Exporter::Embedded(Box::new(move |page| hostmetrics::collect(&root, page))));
     }
-    match http_client(timeout) {
+    match http_client(timeout, redirects) {
         Ok((client, has_roots)) => {
-            if !has_roots && url.starts_with("https:") {
-                tracing::warn!(url, "this system has no CA certificates; https targets cannot be verified");
+            if !has_roots && url.reveal().starts_with("https:") {
+                tracing::warn!(%url, "this system has no CA certificates; https targets cannot be verified");
             }
-            Some(Exporter::Http(client, url.to_owned()))
+            Some(Exporter::Http(client, url.clone()))
         }
         Err(error) => {
-            tracing::error!(url, %error, "no HTTP client can be made; the target is not scraped");
+            tracing::error!(%url, %error, "no HTTP client can be made; the target is not scraped");
             None
         }
     }
@@ -191,7 +191,7 @@ pub async fn find_target(in_container: bool) -> Quick {
 }
 
 async fn is_node_exporter() -> bool {
-    let Ok((client, _)) = http_client(Duration::from_secs(3)) else { return false };
+    let Ok((client, _)) = http_client(Duration::from_secs(3), Redirects::SameHost) else { return false };
     let Ok(response) = client.get(NODE_EXPORTER).send().await else { return false };
     response.status().as_u16() == 200
         && response.text().await.is_ok_and(|t| t.contains("node_cpu_seconds_total"))

@@ -27,6 +27,7 @@ use crate::notify::receivers::Native;
 use crate::notify::relay::{NotTaken, Relay};
 use crate::series::{Labels, Timestamp};
 use crate::serve::Refused;
+use crate::setting::told;
 
 /// Takes in what another sidecar posts, if anybody is there to be told of it.
 pub(super) fn hand_in(relay: &Relay, body: &[u8]) -> Result<(), Refused> {
@@ -210,8 +211,9 @@ pub async fn test_alert(
                 let ended = configured.notifier.tell(&message.ended(now)).await;
                 outcome = outcome.and_then(|answer| ended.map(|_| answer));
             }
-            let said = |answer: String| {
-                if answer.is_empty() { "taken".to_owned() } else { format!("taken: {answer}") }
+            let said = |answer: String| match told(&answer, &[]) {
+                point if point.is_empty() => "taken".to_owned(),
+                point => format!("taken: {point}"),
             };
             trials.push(Trial { to, outcome: outcome.map(said).map_err(|failure| failure.to_string()) });
         }

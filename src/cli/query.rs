@@ -14,7 +14,7 @@ use crate::hostmetrics::{self, Root};
 use crate::scrape::config::EMBEDDED;
 use crate::scrape::{self, Exporter, Job};
 use crate::series::{Batch, Labels, Origin, Timestamp};
-use crate::setting::{http_client, instant};
+use crate::setting::{Address, Redirects, http_client, instant};
 use crate::signal::{Fill, Macros, Plan, Selections, Value};
 use crate::window::{Limits, Window};
 
@@ -81,19 +81,16 @@ fn from_file(file: &Path) -> Result<(Window, Timestamp), Failed> {
 }
 
 /// Scrapes until the longest range is filled, at most a few minutes.
-async fn from_target(url: &str, plan: &Plan, interval: Duration) -> Result<(Window, Timestamp), Failed> {
-    let exporter = if url == EMBEDDED {
+async fn from_target(url: &Address, plan: &Plan, interval: Duration) -> Result<(Window, Timestamp), Failed> {
+    let exporter = if *url == *EMBEDDED {
         Exporter::Embedded(Box::new(|page| hostmetrics::collect(&Root::default(), page)))
     } else {
-        let is_http = reqwest::Url::parse(url).is_ok_and(|url| ["http", "https"].contains(&url.scheme()));
-        if !is_http {
-            return Err(Failed::Asked(format!(
-                "--target: {url:?} is neither http://…, https://… nor {EMBEDDED}"
-            )));
+        if let Some(problem) = url.problem() {
+            return Err(Failed::Asked(format!("--target: {url:?} {problem}; or give {EMBEDDED}")));
         }
-        let client = http_client(interval.max(Duration::from_secs(5)));
+        let client = http_client(interval.max(Duration::from_secs(5)), Redirects::SameHost);
         let (client, _) = client.map_err(|error| Failed::Running(error.to_string()))?;
-        Exporter::Http(client, url.to_owned())
+        Exporter::Http(client, url.clone())
     };
     let range = plan.longest_range();
     let scrapes = if plan.needs_a_past() {

@@ -10,7 +10,7 @@ use crate::dataset::{Columns, Dataset};
 use crate::history::Prometheus;
 use crate::model_store::Store;
 use crate::series::Timestamp;
-use crate::setting::http_client;
+use crate::setting::{Address, Redirects, http_client};
 use crate::train;
 
 /// One request to Prometheus may take so long.
@@ -111,9 +111,10 @@ fn others(data: &Dataset, signals: &[String]) -> String {
     )
 }
 
-async fn remembered(url: &str, args: &Train, config: &Config) -> Result<Dataset, Failed> {
+async fn remembered(url: &Address, args: &Train, config: &Config) -> Result<Dataset, Failed> {
     let running = |error: String| Failed::Running(error);
-    let (client, _) = http_client(PATIENCE).map_err(|error| running(error.to_string()))?;
+    let (client, _) =
+        http_client(PATIENCE, Redirects::SameHost).map_err(|error| running(error.to_string()))?;
     let prometheus = Prometheus::new(client, url).map_err(|error| Failed::Asked(error.to_string()))?;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let to = Timestamp::from_seconds(now.as_secs() as f64);

@@ -8,7 +8,6 @@ use super::{Config, Problems, Sources};
 use crate::notify::receivers::Native;
 use crate::probe;
 use crate::scrape::config::EMBEDDED;
-use crate::setting::without_password;
 use crate::signal::{Definition, Macros, Plan, TAKEN_LABELS};
 use crate::window::Table;
 
@@ -109,9 +108,12 @@ fn general(config: &Config, found: &mut Found) {
     let url = &config.history.prometheus_url;
     must(
         found,
-        url.is_empty() || is_http(url),
+        url.is_empty() || url.problem().is_none(),
         "history.prometheus_url",
-        format!("{:?} is no URL of a Prometheus, such as http://127.0.0.1:9090", without_password(url)),
+        format!(
+            "{url:?} is no URL of a Prometheus, such as http://127.0.0.1:9090: it {}",
+            url.problem().unwrap_or_default()
+        ),
     );
     must(
         found,
@@ -127,12 +129,12 @@ fn targets(config: &Config, found: &mut Found) {
     let mut known = HashSet::new();
     for (at, target) in config.scrape.targets.iter().enumerate() {
         let key = format!("scrape.targets[{at}]");
-        let url_is_good = target.url == EMBEDDED || is_http(&target.url);
+        let problem = target.url.problem().filter(|_| target.url != *EMBEDDED);
         must(
             found,
-            url_is_good,
+            problem.is_none(),
             format!("{key}.url"),
-            format!("{:?} is neither http://…, https://… nor {EMBEDDED}", target.url),
+            format!("{:?} {}; or give {EMBEDDED}", target.url, problem.unwrap_or_default()),
         );
         for name in target.labels.keys() {
             let problem = label_problem(name);

@@ -2,14 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::setting::Span;
+use crate::setting::{Address, Span};
 
 /// The section `history`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct History {
     /// Prometheus to fill the windows from.
-    pub prometheus_url: String,
+    pub prometheus_url: Address,
     /// How far back.
     pub range: Span,
 }
@@ -24,7 +24,7 @@ pub struct Storage {
 
 impl Default for History {
     fn default() -> Self {
-        Self { prometheus_url: String::new(), range: Span::seconds(7 * 86_400) }
+        Self { prometheus_url: Address::default(), range: Span::seconds(7 * 86_400) }
     }
 }
 

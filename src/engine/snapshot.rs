@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::detect::verdict::{Assessment, Band, Detector, PerDetector, Severity};
 use crate::incident::Incident;
 use crate::series::{Labels, Timestamp};
+use crate::setting::Address;
 
 /// The state of everything after one step. Immutable; shared by reference.
 #[derive(Clone, Debug, Default)]
@@ -48,7 +49,7 @@ pub struct TargetSnapshot {
     /// Final labels: instance, job and the configured ones.
     pub labels: Labels,
     /// What is scraped.
-    pub url: String,
+    pub url: Address,
     /// Whether alerts about it are the node's rather than a pod's.
     pub node_scope: bool,
     /// Whether the last scrape succeeded; `None` before the first.

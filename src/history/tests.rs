@@ -6,6 +6,7 @@ use axum::response::IntoResponse;
 use axum::routing::post;
 
 use super::*;
+use crate::setting::Redirects;
 
 type Form = HashMap<String, String>;
 
@@ -36,8 +37,8 @@ where
 }
 
 fn prometheus(url: &str) -> Prometheus {
-    let (client, _) = crate::setting::http_client(Duration::from_secs(10)).unwrap();
-    Prometheus { wait: Duration::from_millis(1), ..Prometheus::new(client, url).unwrap() }
+    let (client, _) = crate::setting::http_client(Duration::from_secs(10), Redirects::SameHost).unwrap();
+    Prometheus { wait: Duration::from_millis(1), ..Prometheus::new(client, &Address::new(url)).unwrap() }
 }
 
 fn at(seconds: i64) -> Timestamp {
@@ -215,12 +216,13 @@ fn an_address_is_where_the_page_is() {
 
 #[test]
 fn no_password_is_shown() {
-    let (client, _) = crate::setting::http_client(Duration::from_secs(1)).unwrap();
-    let shown =
-        format!("{:?}", Prometheus::new(client.clone(), "http://me:hunter2@h:9090?key=hunter2").unwrap());
+    let (client, _) = crate::setting::http_client(Duration::from_secs(1), Redirects::SameHost).unwrap();
+    let shown = format!(
+        "{:?}",
+        Prometheus::new(client.clone(), &Address::new("http://me:hunter2@h:9090?key=hunter2")).unwrap()
+    );
     assert_eq!(shown, "Prometheus(\"http://h:9090/api/v1/query_range\")");
-    let error = Prometheus::new(client, "me:hunter2@h:9090").unwrap_err().to_string();
-    let says =
-        "h:9090: is no http:// or https:// address of a Prometheus; give one such as http://127.0.0.1:9090";
+    let error = Prometheus::new(client, &Address::new("me:hunter2@h:9090")).unwrap_err().to_string();
+    let says = "<secret>@h:9090: is no http:// or https:// address of a Prometheus; give one such as http://127.0.0.1:9090";
     assert_eq!(error, says);
 }

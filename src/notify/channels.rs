@@ -96,7 +96,7 @@ fn slack(config: &Config, how: &How) -> Option<Arc<dyn Notifier>> {
 }
 
 fn pagerduty(config: &Config, how: &How) -> Option<Arc<dyn Notifier>> {
-    let url = Source::Here(Secret::new(config.pagerduty_url.clone()));
+    let url = Source::Here(Secret::new(config.pagerduty_url.reveal()));
     Some(Arc::new(PagerDuty {
         to: Poster::new("pagerduty", url, Access::default(), TIMEOUT),
         key: Source::of(config.pagerduty_key.as_ref(), &config.pagerduty_key_file)?,

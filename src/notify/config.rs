@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::message::Wording;
 use super::{pagerduty, relabel};
-use crate::setting::{Access, BasicAuth, Secret, Span, Tls};
+use crate::setting::{Access, Address, BasicAuth, Secret, Span, Tls};
 
 /// Where alerts go.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,7 +51,7 @@ pub struct Config {
     /// File with it.
     pub pagerduty_key_file: String,
     /// Where events go.
-    pub pagerduty_url: String,
+    pub pagerduty_url: Address,
     /// A webhook is told of warnings and worse.
     pub webhook_enabled: bool,
     /// Its address, which may hold a secret.
@@ -109,7 +109,7 @@ impl Default for Config {
             pagerduty_enabled: false,
             pagerduty_key: None,
             pagerduty_key_file: String::new(),
-            pagerduty_url: pagerduty::URL.to_owned(),
+            pagerduty_url: Address::new(pagerduty::URL),
             webhook_enabled: false,
             webhook_url: None,
             webhook_url_file: String::new(),
@@ -148,8 +148,8 @@ pub enum SmtpTls {
 #[serde(default, deny_unknown_fields)]
 pub struct Alertmanager {
     /// `http://host:9093`.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub url: String,
+    #[serde(skip_serializing_if = "Address::is_empty")]
+    pub url: Address,
     /// Files that list addresses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file_sd: Option<FileSd>,
@@ -182,7 +182,7 @@ pub struct Alertmanager {
 impl Default for Alertmanager {
     fn default() -> Self {
         Self {
-            url: String::new(),
+            url: Address::default(),
             file_sd: None,
             dns_sd: None,
             scheme: Scheme::default(),
@@ -312,17 +312,23 @@ impl Alertmanager {
             "needs one of url, file_sd and dns_sd".to_owned(),
         );
         must(
-            self.url.is_empty() || is_http(&self.url),
+            self.url.is_empty() || self.url.problem().is_none(),
             "url",
             format!(
-                "{:?} is no URL of an Alertmanager, such as http://127.0.0.1:9093",
-                without_user(&self.url)
+                "{:?} is no URL of an Alertmanager, such as http://127.0.0.1:9093: it {}",
+                self.url,
+                self.url.problem().unwrap_or_default()
             ),
         );
         must(
-            without_user(&self.url) == self.url,
+            !self.url.has_user(),
             "url",
-            "has a user in it, which would be shown; use basic_auth".to_owned(),
+            "has a user in it; use basic_auth, which is shown to nobody".to_owned(),
+        );
+        must(
+            !self.url.reveal().contains('?') || self.url.problem().is_some(),
+            "url",
+            "has parameters, but a path is put behind it; leave out what follows ?".to_owned(),
         );
         must(!self.timeout.0.is_zero(), "timeout", "must be above 0, such as 10s".to_owned());
         if let Some(sd) = &self.file_sd {
@@ -451,7 +457,7 @@ impl Config {
             "pagerduty_enabled",
             "needs pagerduty_key or pagerduty_key_file: the routing key of an integration with Events API v2",
         );
-        must(is_http(&self.pagerduty_url), "pagerduty_url", "is no URL");
+        must(self.pagerduty_url.problem().is_none(), "pagerduty_url", "is no URL, such as the default");
         must(
             !self.webhook_enabled || !self.webhook_url_file.is_empty() || is_given(&self.webhook_url),
             "webhook_enabled",
@@ -485,14 +491,4 @@ impl Config {
 pub(super) fn is_http(url: &str) -> bool {
     let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
     host.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/')) && reqwest::Url::parse(url).is_ok()
-}
-
-/// An address without user and password in it.
-pub(super) fn without_user(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let host_ends = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    match rest[..host_ends].rfind('@') {
-        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
-        None => url.to_owned(),
-    }
 }

@@ -28,7 +28,11 @@ const MOST: usize = 100;
 
 /// Those that need not be looked for.
 pub fn named(entries: &[Alertmanager]) -> Vec<Endpoint> {
-    entries.iter().filter(|entry| !entry.url.is_empty()).map(|entry| entry.endpoint(&entry.url)).collect()
+    entries
+        .iter()
+        .filter(|entry| !entry.url.is_empty())
+        .map(|entry| entry.endpoint(entry.url.reveal()))
+        .collect()
 }
 
 /// All of them, looked for once.

@@ -19,7 +19,7 @@ use super::http::Source;
 use super::ledger::Message;
 use super::message::{Worded, Wording, cut};
 use super::retry::{Failure, Kind};
-use crate::setting::{self, Secret, escape, hide};
+use crate::setting::{self, Secret, escape, hide, told};
 
 /// For each step of the conversation.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -59,6 +59,8 @@ impl Notifier for Email {
             if let Some((user, password)) = &self.login {
                 let password = password.read().await.map_err(|error| Failure::new(Kind::Settings, error))?;
                 credentials = Some(Credentials::new(user.clone(), password.reveal().to_owned()));
+                // As AUTH PLAIN and LOGIN spell them.
+                secrets.push(Secret::new(format!("\0{user}\0{}", password.reveal())));
                 secrets.push(password);
             }
             let transport = self.transport(credentials)?;
@@ -66,9 +68,9 @@ impl Notifier for Email {
             // The conversation blocks; it ends by its timeouts.
             let sent = tokio::task::spawn_blocking(move || transport.send(&mail)).await;
             let sent = sent.map_err(|error| Failure::new(Kind::Broken, error.to_string()))?;
-            let hidden = |failure: Failure| Failure { text: hide(&failure.text, &secrets), ..failure };
+            let hidden = |failure: Failure| Failure { text: told(&failure.text, &secrets), ..failure };
             let answer = sent.map_err(|error| hidden(failure(&error)))?;
-            Ok(answer.message().collect::<Vec<_>>().join(" "))
+            Ok(hide(&answer.message().collect::<Vec<_>>().join(" "), &secrets))
         }
         .boxed()
     }
@@ -192,7 +194,7 @@ fn failure(error: &lettre::transport::smtp::Error) -> Failure {
         text = format!("{text}: {cause}");
         source = cause.source();
     }
-    Failure::new(kind, cut(&text, 300))
+    Failure::new(kind, text)
 }
 
 #[cfg(test)]

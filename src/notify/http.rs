@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::counters::Endpoint;
 use super::retry::{Failure, Kind, judge};
-use crate::setting::{Access, Secret, hide};
+use crate::setting::{Access, Address, Secret, hide, redirected, told};
 
 /// Of an answer this much is read: it may be endless.
 const LONGEST_ANSWER: usize = 4096;
@@ -41,8 +41,8 @@ impl Lazy {
     }
 }
 
-/// Sends and judges the answer; of a good one the text is handed out. What it repeats of `secrets`, or of those that
-/// `access` put on the request, is hidden.
+/// Sends and judges the answer; of a good one the text is handed out, without what it repeats of `secrets` or of those that
+/// `access` put on the request. Of another one only the point is told.
 ///
 /// # Errors
 /// Why it was not taken.
@@ -61,10 +61,15 @@ pub async fn send(request: RequestBuilder, access: &Access, secrets: &[Secret]) 
     })?;
     let status = response.status().as_u16();
     let header = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    // Hidden before it is cut: half a secret is one as well.
-    let text = hide(&read(response).await, &secrets);
-    judge(status, header.as_deref(), &text, SystemTime::now())?;
-    Ok(text)
+    if let Some(to) = redirected(&response) {
+        let told = format!(
+            "HTTP {status}: redirects to {to}; give the address there, for a redirect is not followed"
+        );
+        return Err(Failure { status: Some(status), ..Failure::new(Kind::Refused, told) });
+    }
+    let text = read(response).await;
+    judge(status, header.as_deref(), &told(&text, &secrets), SystemTime::now())?;
+    Ok(hide(&text, &secrets))
 }
 
 /// The beginning of an answer's text. The status has decided already, so what breaks off here is let be.
@@ -149,10 +154,11 @@ impl Poster {
         let settings = |error| Failure::new(Kind::Settings, error);
         let (url, client) = (self.url.read().await.map_err(settings)?, self.client.get().map_err(settings)?);
         let mut hidden: Vec<Secret> = secrets.to_vec();
+        hidden.extend(Address::new(url.reveal()).secrets());
         if let Ok(parsed) = reqwest::Url::parse(url.reveal()) {
-            hidden.extend([url.clone(), Secret::new(parsed.path().trim_matches('/'))]);
+            let path = parsed.path().trim_matches('/');
+            hidden.extend([url.reveal(), path, path.rsplit('/').next().unwrap_or_default()].map(Secret::new));
             hidden.extend(parsed.query().map(Secret::new));
-            hidden.extend(parsed.password().map(Secret::new));
         }
         send(client.post(url.reveal()).json(body), &self.access, &hidden).await
     }

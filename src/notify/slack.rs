@@ -13,6 +13,7 @@ use super::ledger::Message;
 use super::message::{Worded, Wording, cut};
 use super::retry::{Failure, Kind};
 use crate::detect::verdict::Severity;
+use crate::setting::told;
 
 /// Tells a Slack channel.
 #[derive(Debug)]
@@ -35,7 +36,7 @@ impl Notifier for Slack {
             let answer = self.to.post(&payload(message, &self.wording.word(message), &self.channel)).await?;
             // Slack may refuse in the body of a good answer.
             match serde_json::from_str::<Value>(&answer) {
-                Ok(said) if said["ok"] == false => Err(Failure::new(Kind::Refused, cut(&answer, 200))),
+                Ok(said) if said["ok"] == false => Err(Failure::new(Kind::Refused, told(&answer, &[]))),
                 _ => Ok(answer),
             }
         }

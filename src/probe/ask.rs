@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::net::{TcpStream, lookup_host};
 
 use super::config::Peer;
-use crate::setting::probing_client;
+use crate::setting::{Address, probing_client};
 
 /// What came of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub enum Outcome {
 /// How one peer is asked.
 pub(super) enum Asker {
     Tcp(String),
-    Http(reqwest::Client, String),
+    Http(reqwest::Client, Address),
 }
 
 impl Asker {
@@ -62,9 +62,9 @@ async fn connect(address: &str) -> Outcome {
 }
 
 /// Any answer is one: it is the path that is asked about, not the page.
-async fn first_byte(client: &reqwest::Client, url: &str) -> Outcome {
+async fn first_byte(client: &reqwest::Client, url: &Address) -> Outcome {
     let began = Instant::now();
-    match client.get(url).send().await {
+    match client.get(url.reveal()).send().await {
         Ok(_) => Outcome::Answered(began.elapsed()),
         Err(error) if error.is_timeout() => Outcome::Lost,
         Err(error) => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::setting::Span;
+use crate::setting::{Address, Span};
 
 /// Peers asked in one round, at most.
 const MOST_PEERS: usize = 100;
@@ -32,7 +32,7 @@ pub struct Peer {
     pub tcp: Option<String>,
     /// URL of which the first byte is timed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub http: Option<String>,
+    pub http: Option<Address>,
 }
 
 impl Default for Config {
@@ -46,10 +46,8 @@ impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.tcp, &self.http) {
             (Some(address), _) => write!(f, "tcp://{address}"),
-            (None, Some(url)) => match (url.split_once("://"), url.rsplit_once('@')) {
-                (Some((scheme, _)), Some((_, rest))) => write!(f, "{scheme}://{rest}"),
-                _ => f.write_str(url),
-            },
+            // A label without a mark of what was left out, as ever.
+            (None, Some(url)) => f.write_str(&url.to_string().replacen("<secret>@", "", 1)),
             (None, None) => f.write_str("nothing"),
         }
     }
@@ -72,7 +70,11 @@ impl Config {
         for (at, peer) in self.targets.iter().enumerate() {
             let problem = peer.problem();
             must(problem.is_none(), &format!("targets[{at}]"), &problem.unwrap_or_default());
-            must(known.insert(peer.to_string()), &format!("targets[{at}]"), "is probed twice; remove one");
+            must(
+                known.insert(peer.to_string()),
+                &format!("targets[{at}]"),
+                "is probed twice, or differs from another in what is not shown alone; remove one",
+            );
         }
         found
     }
@@ -84,11 +86,7 @@ impl Peer {
             (Some(address), None) => (!is_address(address)).then(|| {
                 format!("{address:?} is no address with a port, such as 10.0.0.1:443 or \"[::1]:443\"")
             }),
-            (None, Some(url)) => {
-                let parsed = reqwest::Url::parse(url).ok();
-                let is_good = parsed.is_some_and(|url| matches!(url.scheme(), "http" | "https"));
-                (!is_good).then(|| format!("{url:?} is neither http://… nor https://…"))
-            }
+            (None, Some(url)) => url.problem().map(|problem| format!("{url:?} {problem}")),
             _ => Some("needs either tcp or http".to_owned()),
         }
     }
@@ -106,7 +104,7 @@ mod tests {
     use super::*;
 
     fn problems(tcp: Option<&str>, http: Option<&str>) -> Vec<(String, String)> {
-        let peer = Peer { tcp: tcp.map(str::to_owned), http: http.map(str::to_owned) };
+        let peer = Peer { tcp: tcp.map(str::to_owned), http: http.map(Address::new) };
         Config { targets: vec![peer], ..Config::default() }.problems()
     }
 
@@ -139,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_password_is_not_told() {
-        let url = "https://user:hunter2@a.example/x".to_owned();
-        assert_eq!(Peer { http: Some(url), tcp: None }.to_string(), "https://a.example/x");
+        let url = Address::new("https://user:hunter2@a.example/x?key=hunter2");
+        assert_eq!(Peer { http: Some(url), tcp: None }.to_string(), "https://a.example/x?key=<secret>");
     }
 }

@@ -18,7 +18,7 @@ fn tcp(address: &dyn ToString) -> Peer {
 }
 
 fn http(url: String) -> Peer {
-    Peer { http: Some(url), tcp: None }
+    Peer { http: Some(crate::setting::Address::new(url)), tcp: None }
 }
 
 async fn ask(peer: Peer) -> Outcome {

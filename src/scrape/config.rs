@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::setting::{ByteSize, Span, is_loopback};
+use crate::setting::{Address, ByteSize, Redirects, Span, is_loopback};
 
 /// What is scraped, and with what patience.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,6 +14,8 @@ pub struct Config {
     pub timeout: Span,
     /// Of a decompressed page.
     pub max_body_size: ByteSize,
+    /// Which redirects are followed.
+    pub follow_redirects: Redirects,
     /// The exporters.
     pub targets: Vec<Target>,
 }
@@ -23,7 +25,7 @@ pub struct Config {
 #[serde(deny_unknown_fields)]
 pub struct Target {
     /// `http://…`, `https://…` or [`EMBEDDED`].
-    pub url: String,
+    pub url: Address,
     /// Put on everything said about the target.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
@@ -48,24 +50,30 @@ pub const EMBEDDED: &str = "embedded://host";
 
 impl Default for Config {
     fn default() -> Self {
-        Self { timeout: Span::seconds(5), max_body_size: ByteSize(16 << 20), targets: Vec::new() }
+        Self {
+            timeout: Span::seconds(5),
+            max_body_size: ByteSize(16 << 20),
+            follow_redirects: Redirects::default(),
+            targets: Vec::new(),
+        }
     }
 }
 
 impl Target {
     /// A target without labels of its own.
     pub fn new(url: impl Into<String>) -> Self {
-        Self { url: url.into(), labels: BTreeMap::new(), scope: Scope::Node }
+        Self { url: Address::new(url), labels: BTreeMap::new(), scope: Scope::Node }
     }
 
     /// Final labels: job and instance by default, the configured ones over them. A loopback address says nothing to
     /// anybody elsewhere, so there the instance is `host` and the port; for the embedded collector it is our own.
     pub fn final_labels(&self, host: &str, own_port: u16) -> BTreeMap<String, String> {
-        let address = self.url.split("://").nth(1).unwrap_or_default();
+        let url = self.url.reveal();
+        let address = url.split("://").nth(1).unwrap_or_default();
         let address = address.split(['/', '?']).next().unwrap_or_default();
-        let (name, port) = split_port(address, self.url.starts_with("https:"));
+        let (name, port) = split_port(address, url.starts_with("https:"));
         let instance = match name {
-            _ if self.url == EMBEDDED => format!("{host}:{own_port}"),
+            _ if url == EMBEDDED => format!("{host}:{own_port}"),
             name if is_loopback(name) => format!("{host}:{port}"),
             name => format!("{name}:{port}"),
         };

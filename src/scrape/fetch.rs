@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Job;
 use crate::exposition::Format;
+use crate::setting::{Address, Secret, redirected};
 
 /// As Prometheus asks.
 const ACCEPT: &str =
@@ -21,6 +22,11 @@ pub enum Failure {
     /// Another answer than 200.
     #[error("answered HTTP {0}; is the path right?")]
     Status(u16),
+    /// Somewhere else, where it is not followed.
+    #[error(
+        "redirects to {0}; give the address there in scrape.targets, or set scrape.follow_redirects: true"
+    )]
+    Redirected(String),
     /// More than `scrape.max_body_size`.
     #[error("sent more than {0} bytes; raise scrape.max_body_size if that is right")]
     TooLarge(usize),
@@ -48,6 +54,7 @@ impl Failure {
             Self::Timeout(_) => "timeout",
             Self::Connect(_) => "connect",
             Self::Status(_) => "status",
+            Self::Redirected(_) => "redirected",
             Self::TooLarge(_) => "too_large",
             Self::NotMetrics(_) => "not_metrics",
             Self::Truncated(_) => "truncated",
@@ -64,12 +71,20 @@ pub(super) type Collect = Box<dyn FnMut(&mut Vec<u8>) -> Result<(), String> + Se
 /// Where pages come from.
 pub enum Exporter {
     /// An HTTP endpoint.
-    Http(reqwest::Client, String),
+    Http(reqwest::Client, Address),
     /// The host itself, read in-process.
     Embedded(Collect),
 }
 
 impl Exporter {
+    /// What a page may repeat and nobody shall see.
+    pub(super) fn secrets(&self) -> Vec<Secret> {
+        match self {
+            Self::Embedded(_) => Vec::new(),
+            Self::Http(_, url) => url.secrets(),
+        }
+    }
+
     /// Appends one page to `body`.
     pub(super) async fn fetch(&mut self, body: &mut Vec<u8>, job: &Job) -> Result<Format, Failure> {
         match self {
@@ -79,18 +94,28 @@ impl Exporter {
     }
 }
 
-async fn get(client: &reqwest::Client, url: &str, body: &mut Vec<u8>, job: &Job) -> Result<Format, Failure> {
+async fn get(
+    client: &reqwest::Client,
+    url: &Address,
+    body: &mut Vec<u8>,
+    job: &Job,
+) -> Result<Format, Failure> {
     let timeout = format!("{}", job.timeout.as_secs_f64());
-    let request =
-        client.get(url).header("Accept", ACCEPT).header("X-Prometheus-Scrape-Timeout-Seconds", timeout);
+    let request = client
+        .get(url.reveal())
+        .header("Accept", ACCEPT)
+        .header("X-Prometheus-Scrape-Timeout-Seconds", timeout);
     let mut response = request.send().await.map_err(|error| told(&error, job))?;
+    if let Some(to) = redirected(&response) {
+        return Err(Failure::Redirected(to));
+    }
     if response.status() != reqwest::StatusCode::OK {
         return Err(Failure::Status(response.status().as_u16()));
     }
     let content_type = response.headers().get("content-type").and_then(|value| value.to_str().ok());
     let content_type = content_type.unwrap_or_default().to_owned();
     if content_type.starts_with("text/html") {
-        return Err(Failure::NotMetrics(content_type));
+        return Err(Failure::NotMetrics("text/html".to_owned()));
     }
     // Read piece by piece and decompressed, so that neither a huge page nor a small bomb is ever held.
     while let Some(piece) = response.chunk().await.map_err(|error| told(&error, job))? {

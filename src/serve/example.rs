@@ -20,7 +20,7 @@ pub(super) fn snapshot(metrics: &[&str], at: Timestamp) -> Snapshot {
     let target = TargetSnapshot {
         last_verdict: None,
         labels: labels("web-1"),
-        url: "http://web-1:9100/metrics".to_owned(),
+        url: crate::setting::Address::new("http://web-1:9100/metrics"),
         node_scope: true,
         up: Some(true),
         failure: None,

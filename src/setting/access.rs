@@ -12,8 +12,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, RootCertStore, SignatureScheme};
 use serde::{Deserialize, Serialize};
 
-use super::Secret;
 use super::http_client::sending;
+use super::{Address, Secret};
 
 /// Everything that a request needs beside its address.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -145,6 +145,14 @@ impl Access {
     /// # Errors
     /// Which file cannot be read.
     pub async fn authorize(&self, request: RequestBuilder) -> Result<(RequestBuilder, Vec<Secret>), String> {
+        let (request, mut shown) = self.identify(request).await?;
+        // A server that is reached through the proxy may see what the proxy is told.
+        let proxy = self.proxy_url.as_ref().map(|url| Address::new(url.reveal()).secrets());
+        shown.extend(proxy.into_iter().flatten());
+        Ok((request, shown))
+    }
+
+    async fn identify(&self, request: RequestBuilder) -> Result<(RequestBuilder, Vec<Secret>), String> {
         if let Some(token) = &self.bearer_token {
             return Ok((request.bearer_auth(token.reveal()), vec![token.clone()]));
         }
@@ -171,12 +179,6 @@ impl Secret {
         let text = tokio::fs::read_to_string(file).await.map_err(|error| format!("{file}: {error}"))?;
         Ok(Self::new(text.trim_end()))
     }
-}
-
-/// `text` without any of `secrets`.
-pub fn hide(text: &str, secrets: &[Secret]) -> String {
-    let shown = secrets.iter().map(Secret::reveal).filter(|secret| !secret.is_empty());
-    shown.fold(text.to_owned(), |text, secret| text.replace(secret, "<secret>"))
 }
 
 /// What the files of a [`Tls`] hold.

@@ -42,20 +42,6 @@ pub fn is_loopback(host: &str) -> bool {
     host == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// A URL with `<secret>` for its password; any other text as it is.
-pub fn without_password(text: &str) -> String {
-    let after_scheme = text.find("://").map(|at| at + 3);
-    let Some(start) = after_scheme.filter(|_| !text.contains(char::is_whitespace)) else {
-        return text.to_owned();
-    };
-    let end = text[start..].find(['/', '?', '#']).map_or(text.len(), |at| start + at);
-    let Some(at) = text[start..end].rfind('@') else { return text.to_owned() };
-    match text[start..start + at].split_once(':') {
-        Some((user, _)) => format!("{}{user}:<secret>{}", &text[..start], &text[start + at..]),
-        None => text.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,20 +57,6 @@ mod tests {
             (100.0, "100"),
         ] {
             assert_eq!(short(value), text);
-        }
-    }
-
-    #[test]
-    fn a_password_in_a_url_is_hidden_and_nothing_else() {
-        for (text, told) in [
-            ("http://u:hunter2@a:9093/x", "http://u:<secret>@a:9093/x"),
-            ("https://u:a@b@host", "https://u:<secret>@host"),
-            ("http://a:9093/x@y:z", "http://a:9093/x@y:z"),
-            ("http://u@a", "http://u@a"),
-            ("rate(x[5m]) > 1", "rate(x[5m]) > 1"),
-            ("embedded://host", "embedded://host"),
-        ] {
-            assert_eq!(without_password(text), told);
         }
     }
 

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use dwcp_anomaly::series::Labels;
-use dwcp_anomaly::setting::http_client;
+use dwcp_anomaly::setting::{Redirects, http_client};
 use serde_json::Value;
 
 /// The value that says that a series has ended.
@@ -53,7 +53,7 @@ impl Prometheus {
             .spawn()
             .expect("prometheus; apt-get install prometheus");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let client = http_client(Duration::from_secs(30)).unwrap().0;
+        let client = http_client(Duration::from_secs(30), Redirects::SameHost).unwrap().0;
         let prometheus = Self { child, port, client, runtime };
         let began = Instant::now();
         while !prometheus.is_ready() {

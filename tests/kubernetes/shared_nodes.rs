@@ -23,6 +23,7 @@ use dwcp_anomaly::notify::nflog::Log;
 use dwcp_anomaly::notify::outbox::Pace;
 use dwcp_anomaly::notify::relay::Relay;
 use dwcp_anomaly::series::{Labels, Timestamp};
+use dwcp_anomaly::setting::Address;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -274,7 +275,8 @@ async fn tell(
 async fn of_forty_nodes_with_three_reporters_each_people_hear_forty_times_and_of_forty_ends() {
     let receiver = Sink::start();
     let alertmanager = telling(&receiver);
-    let endpoints = named(&[Alertmanager { url: alertmanager.url(), ..Alertmanager::default() }]);
+    let endpoints =
+        named(&[Alertmanager { url: Address::new(alertmanager.url()), ..Alertmanager::default() }]);
     let fault = Instant::now();
     let mut reporters = JoinSet::new();
     for part in (1..=40).flat_map(Part::of_node) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dwcp_anomaly::history::{Error, Problem, Prometheus, Series};
 use dwcp_anomaly::series::{Labels, Timestamp};
-use dwcp_anomaly::setting::http_client;
+use dwcp_anomaly::setting::{Address, Redirects, http_client};
 
 use crate::servers::{free_port, prometheus_remembering};
 
@@ -46,7 +46,8 @@ fn ask(prometheus: &Prometheus, query: &str, step: Duration) -> (Result<Vec<Seri
 }
 
 fn prometheus_at(url: &str) -> Prometheus {
-    Prometheus::new(http_client(Duration::from_secs(10)).unwrap().0, url).unwrap()
+    Prometheus::new(http_client(Duration::from_secs(10), Redirects::SameHost).unwrap().0, &Address::new(url))
+        .unwrap()
 }
 
 fn series(host: &str, sample_at: impl Fn(i64) -> Option<i64>) -> Series {

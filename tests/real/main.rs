@@ -16,6 +16,7 @@ mod recorded;
 mod remembered;
 mod rules;
 mod schedules;
+mod secrets;
 mod servers;
 mod sink;
 mod state;

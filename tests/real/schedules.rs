@@ -23,7 +23,7 @@ use dwcp_anomaly::notify::outbox::Pace;
 use dwcp_anomaly::notify::relay::Relay;
 use dwcp_anomaly::notify::webhook::Webhook;
 use dwcp_anomaly::series::{Labels, Timestamp};
-use dwcp_anomaly::setting::{Access, Secret, http_client};
+use dwcp_anomaly::setting::{Access, Address, Redirects, Secret, http_client};
 use serde_json::Value;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
@@ -118,15 +118,17 @@ impl World {
             )
         };
         let alertmanagers = [0, 1].map(|number| alertmanager_with(ports[number], &config(number)));
-        let entry =
-            |server: &Server| notify::config::Alertmanager { url: server.url(), ..Default::default() };
+        let entry = |server: &Server| notify::config::Alertmanager {
+            url: Address::new(server.url()),
+            ..Default::default()
+        };
         let fails_over = !seed.is_multiple_of(2);
         let mut world = Self {
             schedule: Schedule::new(seed, CHANNELS.len(), template()),
             place: format!("seed {seed}"),
             fails_over,
             handle,
-            client: http_client(PATIENCE).unwrap().0,
+            client: http_client(PATIENCE, Redirects::No).unwrap().0,
             found: watch::Sender::new(named(&[entry(&alertmanagers[0]), entry(&alertmanagers[1])])),
             alertmanagers,
             struck: if fails_over { 2 } else { 1 },

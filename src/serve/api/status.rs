@@ -13,7 +13,6 @@ use crate::detect::verdict::Detector;
 use crate::engine::snapshot::{DetectorStatus, MetricSnapshot, TargetSnapshot};
 use crate::series::{Labels, Timestamp};
 use crate::serve::Shared;
-use crate::setting::without_password;
 
 /// Everything at one glance. Times are Unix seconds.
 #[derive(Serialize, ToSchema)]
@@ -157,7 +156,7 @@ fn target_status(target: &TargetSnapshot) -> TargetStatus {
     TargetStatus {
         labels: target.labels.clone(),
         instance: instance(target),
-        url: without_password(&target.url),
+        url: target.url.to_string(),
         up: target.up,
         failure: target.failure.clone(),
         last_scrape: target.last_scrape.map(Timestamp::seconds),
@@ -228,7 +227,7 @@ pub(in crate::serve) fn deliveries(own: &str) -> Vec<Delivery> {
         };
         let (Some(notifier), Some(endpoint)) = (label("notifier"), label("endpoint")) else { continue };
         let delivery = found.entry((notifier.clone(), endpoint.clone())).or_default();
-        (delivery.notifier, delivery.endpoint) = (notifier, without_password(&endpoint));
+        (delivery.notifier, delivery.endpoint) = (notifier, endpoint);
         let count = value.parse::<f64>().unwrap_or_default() as u64;
         match kind {
             "sent" => delivery.sent += count,

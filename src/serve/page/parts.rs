@@ -10,7 +10,7 @@ use crate::detect::verdict::{Detector, Severity};
 use crate::engine::snapshot::{DetectorStatus, MetricSnapshot, Snapshot, TargetSnapshot};
 use crate::incident::Incident;
 use crate::series::Timestamp;
-use crate::setting::{escape, rfc3339, short, without_password};
+use crate::setting::{escape, rfc3339, short};
 
 /// Everything that is drawn from.
 pub(in crate::serve) struct View<'a> {
@@ -210,7 +210,7 @@ fn detectors(target: &TargetSnapshot) -> String {
         );
     }
     out.push_str("</tbody></table></div>");
-    let url = without_password(&target.url);
+    let url = target.url.to_string();
     let _ = write!(
         out,
         "<p class=\"soft\">{}: {} samples a scrape, {} series held, {} lines rejected.</p>",
