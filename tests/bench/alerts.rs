@@ -121,7 +121,7 @@ fn main() {
     let entries: Vec<_> = receivers
         .iter()
         .map(|receiver| dwcp_anomaly::notify::config::Alertmanager {
-            url: receiver.1.clone(),
+            url: dwcp_anomaly::setting::Address::new(receiver.1.clone()),
             ..Default::default()
         })
         .collect();
