@@ -70,7 +70,7 @@ pub struct Start {
 }
 
 /// How often the configuration file is looked at.
-const LOOK: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_secs(10);
 /// Scrapes waiting for the engine; when full, scrapers wait.
 const QUEUE: usize = 64;
 
@@ -78,7 +78,7 @@ const QUEUE: usize = 64;
 pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
     // From here on SIGHUP is a wish, not the end.
     let hangup = start::Hangup::new();
-    let seen = start.sources.file.as_ref().and_then(|file| std::fs::read(file).ok());
+    let seen = start.sources.file.as_deref().and_then(content);
     let was_blank = start.config.is_some() && start.sources.is_blank();
     let (telemetry, registry) = Telemetry::new();
     let (messages, inbox) = mpsc::channel(QUEUE);
@@ -100,7 +100,8 @@ pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
         quick_target: start.quick_target,
         snapshots: snapshots.clone(),
         running: None,
-        seen,
+        seen: [seen, None],
+        routes: String::new(),
         was_blank,
         models: None,
         storage: None,
@@ -175,8 +176,10 @@ struct App {
     quick_target: Option<String>,
     snapshots: watch::Receiver<Arc<Snapshot>>,
     running: Option<Running>,
-    /// The file's content when it was last read.
-    seen: Option<Vec<u8>>,
+    /// What the file and the alertmanager.yml held when they were last read.
+    seen: [Option<Vec<u8>>; 2],
+    /// The alertmanager.yml in force; empty for none.
+    routes: String,
     /// The file had nothing in it when it was last taken up.
     was_blank: bool,
     models: Option<Models>,
@@ -208,6 +211,10 @@ impl App {
             config.scrape.targets.push(scrape::config::Target::new(url));
         }
         self.show_settings(&config, is_degraded);
+        if self.routes != config.alert.alertmanager_config {
+            self.routes.clone_from(&config.alert.alertmanager_config);
+            self.seen[1] = content(Path::new(&self.routes));
+        }
         let mut setup = start::setup(&config, &self.host, self.port);
         let limit = ceiling::limit(config.limits.memory.map(|limit| limit.0), Path::new("/")).unwrap_or(0);
         self.telemetry.memory_limit(limit);
@@ -382,8 +389,7 @@ impl App {
     }
 
     fn has_changed(&mut self) -> bool {
-        let Some(file) = &self.sources.file else { return false };
-        let content = std::fs::read(file).ok();
+        let content = [self.sources.file.as_deref().and_then(content), content(Path::new(&self.routes))];
         let changed = content != self.seen;
         // A bad file is reported once, not every time it is looked at.
         self.seen = content;
@@ -428,6 +434,11 @@ impl App {
             }
         }
     }
+}
+
+/// What a file holds; `None` where it cannot be read.
+fn content(file: &Path) -> Option<Vec<u8>> {
+    std::fs::read(file).ok()
 }
 
 fn unix_now() -> i64 {

@@ -12,7 +12,7 @@ pub mod pattern;
 mod place;
 mod text;
 
-pub use access::{Access, BasicAuth, Tls};
+pub use access::{Access, BasicAuth, Files, Tls};
 pub use address::Address;
 pub use answer::{hide, told};
 pub use http_client::{Redirects, http_client, probing_client, redirected};

@@ -1,6 +1,6 @@
 //! One exchange over HTTP, which ends in time and says nothing secret.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{AUTHORIZATION, RETRY_AFTER};
@@ -9,35 +9,59 @@ use serde_json::Value;
 
 use super::counters::Endpoint;
 use super::retry::{Failure, Kind, judge};
-use crate::setting::{Access, Address, Secret, hide, redirected, told};
+use crate::setting::{Access, Address, Files, Secret, hide, redirected, told};
 
 /// Of an answer this much is read: it may be endless.
 const LONGEST_ANSWER: usize = 4096;
 
-/// A client that is made when it is first needed: a certificate may come later than we do.
+/// A client that is made when it is first needed, as a certificate may come later than we do, and anew when its files have
+/// changed.
 #[derive(Debug)]
 pub struct Lazy {
     access: Access,
     timeout: Duration,
-    made: OnceLock<Client>,
+    made: Mutex<Option<Made>>,
+}
+
+#[derive(Debug)]
+struct Made {
+    client: Client,
+    /// The files it was made of, and those that were no good since.
+    files: Files,
+    refused: Option<Files>,
 }
 
 impl Lazy {
     /// Makes nothing yet.
     pub fn new(access: Access, timeout: Duration) -> Self {
-        Self { access, timeout, made: OnceLock::new() }
+        Self { access, timeout, made: Mutex::new(None) }
     }
 
-    /// The client.
+    /// The client. Where files have changed into what is no good, the one before stays, and that is said once.
     ///
     /// # Errors
-    /// Which file cannot be read or taken.
+    /// Which file cannot be read or taken, as long as there was none that could.
     pub fn get(&self) -> Result<Client, String> {
-        if let Some(client) = self.made.get() {
-            return Ok(client.clone());
+        let files = self.access.tls.contents();
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(made) = made.as_ref().filter(|m| m.files == files || m.refused.as_ref() == Some(&files)) {
+            return Ok(made.client.clone());
         }
-        let client = self.access.client(self.timeout)?;
-        Ok(self.made.get_or_init(|| client).clone())
+        match (self.access.client(self.timeout), made.as_mut()) {
+            (Ok(client), before) => {
+                if before.is_some() {
+                    tracing::info!(files = %self.access.tls.named(), "certificates have changed and are taken up");
+                }
+                *made = Some(Made { client: client.clone(), files, refused: None });
+                Ok(client)
+            }
+            (Err(error), Some(made)) => {
+                tracing::warn!(error, "certificates have changed and are no good; those before stay");
+                made.refused = Some(files);
+                Ok(made.client.clone())
+            }
+            (Err(error), None) => Err(error),
+        }
     }
 }
 

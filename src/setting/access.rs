@@ -190,7 +190,22 @@ struct Certificates {
     trust_anybody: bool,
 }
 
+/// What the files of a [`Tls`] hold now; `None` where there is none or it cannot be read.
+pub type Files = [Option<Vec<u8>>; 3];
+
 impl Tls {
+    /// The files' contents.
+    pub fn contents(&self) -> Files {
+        [&self.ca_file, &self.cert_file, &self.key_file]
+            .map(|file| if file.is_empty() { None } else { std::fs::read(file).ok() })
+    }
+
+    /// The files' names, for people.
+    pub fn named(&self) -> String {
+        let files = [&self.ca_file, &self.cert_file, &self.key_file].map(String::as_str);
+        files.into_iter().filter(|file| !file.is_empty()).collect::<Vec<_>>().join(", ")
+    }
+
     fn load(&self) -> Result<Certificates, String> {
         let read = |file: &str| std::fs::read(file).map_err(|error| format!("{file}: {error}"));
         let given = |file: &String| (!file.is_empty()).then(|| read(file)).transpose();

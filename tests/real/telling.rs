@@ -233,6 +233,7 @@ fn certificates() -> tempfile::TempDir {
         openssl req -newkey rsa:2048 -nodes -keyout server.key -out server.csr -subj /CN=server 2>&1 && \
         printf 'subjectAltName=IP:127.0.0.1,DNS:am.example' > ext && \
         openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile ext -out server.pem 2>&1 && \
+        openssl req -x509 -newkey rsa:2048 -nodes -keyout foreign.key -out foreign.pem -days 2 -subj /CN=foreign 2>&1 && \
         openssl req -newkey rsa:2048 -nodes -keyout client.key -out client.csr -subj /CN=client 2>&1 && \
         openssl x509 -req -in client.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile ext -out client.pem 2>&1";
     let output = Command::new("sh").args(["-c", script]).current_dir(directory.path()).output().unwrap();
@@ -331,6 +332,13 @@ fn alertmanagers_own_configuration_routes_natively_when_it_does_not_answer() {
     end_all(&running, &config);
     soon("end", || count(&sink, "/level", "/status", "resolved") == 1);
     assert!(sink.got("/none").is_empty());
+    let moved = std::fs::read_to_string(&file).unwrap().replace("/level'", "/moved'");
+    std::fs::write(&file, "route: {receiver: nobody}\nreceivers: []\n").unwrap();
+    let log = running.directory.path().join("log");
+    soon("word of the bad routes", || std::fs::read_to_string(&log).unwrap().contains("nobody"));
+    std::fs::write(&file, moved).unwrap();
+    let taken_up = || running.get("/metrics").unwrap().contains("dwcp_config_last_reload_successful 1");
+    soon("good routes", taken_up);
     let page = running.get("/metrics").unwrap();
     assert_eq!(value(&page, "dwcp_alerts_sent_total", &["notifier=\"webhook\"", &sink.url()]), Some(2.0));
 }
@@ -349,13 +357,25 @@ fn alertmanagers_are_found_by_files_and_asked_by_tls_with_certificates_on_both_s
          path_prefix: /am\n      proxy_url: 'http://{proxy}'\n      \
          tls: {{ca_file: '{}', server_name: am.example, cert_file: '{}', key_file: '{}'}}\n",
         path("ca.pem"),
-        path("client.pem"),
-        path("client.key")
+        path("current.pem"),
+        path("current.key")
     );
+    // First a certificate that nobody has signed, then nonsense, and at last the right one.
+    let put = |name: &str| {
+        std::fs::copy(path(&format!("{name}.key")), path("current.key")).unwrap();
+        std::fs::copy(path(&format!("{name}.pem")), path("current.pem")).unwrap();
+    };
+    put("foreign");
     let running = sidecar(&watching(&target, &alert));
     wait_until_all_vote(&running);
     target.set(100.0);
     std::fs::write(&list, format!("[{{\"targets\": [\"127.0.0.1:{}\"]}}]", taker.port)).unwrap();
+    let says =
+        |text: &str| std::fs::read_to_string(running.directory.path().join("log")).unwrap().contains(text);
+    soon("refusal", || says("alerts not delivered"));
+    std::fs::write(path("current.pem"), "nonsense").unwrap();
+    soon("word of the nonsense", || says("certificates have changed and are no good; those before stay"));
+    put("client");
     soon("alert", || {
         let url = format!("https://127.0.0.1:{}/am/api/v2/alerts", taker.port);
         let mut curl = Command::new("curl");
