@@ -148,9 +148,16 @@ pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
     });
     // The past of the targets may take seconds: alive at once, ready then.
     let is_loaded = start.config.is_some();
-    app.take_up(start.config, &messages).await;
-    ready.store(is_loaded, Ordering::Relaxed);
-    app.watch_config((reloads, hangup), changes, kept, &messages, &ready, &stop).await;
+    let watch = async {
+        app.take_up(start.config, &messages).await;
+        ready.store(is_loaded, Ordering::Relaxed);
+        app.watch_config((reloads, hangup), changes, kept, &messages, &ready).await;
+    };
+    // Heard whatever is waited for: the past, a validation, a receiver.
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = watch => {}
+    }
     tracing::info!("stopping");
     app.end_scrapers().await;
     drop(messages);
@@ -207,9 +214,7 @@ impl App {
     async fn take_up(&mut self, config: Option<Config>, messages: &mpsc::Sender<Message>) {
         let is_degraded = config.is_none();
         let mut config = config.unwrap_or_else(idle);
-        if let Some(url) = self.quick_target.as_ref().filter(|_| config.scrape.targets.is_empty()) {
-            config.scrape.targets.push(scrape::config::Target::new(url));
-        }
+        self.watch_quick_target(&mut config);
         self.show_settings(&config, is_degraded);
         if self.routes != config.alert.alertmanager_config {
             self.routes.clone_from(&config.alert.alertmanager_config);
@@ -250,6 +255,13 @@ impl App {
         self.start_prober(&config, wanted, messages, &mut running);
         self.start_senders(&config, &mut running);
         self.running = Some(running);
+    }
+
+    /// Adds what the quick start has found, where nothing else is to be watched.
+    fn watch_quick_target(&self, config: &mut Config) {
+        if let Some(url) = self.quick_target.as_ref().filter(|_| config.scrape.targets.is_empty()) {
+            config.scrape.targets.push(scrape::config::Target::new(url));
+        }
     }
 
     fn start_scrapers(
@@ -338,7 +350,7 @@ impl App {
         }
     }
 
-    /// Reloads when asked, when told by a signal, and when the file has changed; until `stop`.
+    /// Reloads when asked, when told by a signal, and when the file has changed; until it is dropped.
     async fn watch_config(
         &mut self,
         (mut reloads, mut hangup): (mpsc::Receiver<ReloadRequest>, start::Hangup),
@@ -346,23 +358,15 @@ impl App {
         mut kept: mpsc::Receiver<heart::Kept>,
         messages: &mpsc::Sender<Message>,
         ready: &AtomicBool,
-        stop: &CancellationToken,
     ) {
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let (asked, reason) = tokio::select! {
-                () = stop.cancelled() => return,
                 Some(reply) = reloads.recv() => (Some(reply), "asked for"),
                 () = hangup.recv() => (None, "SIGHUP"),
-                Some(SettingsRequest { change, reply }) = changes.recv() => {
-                    let outcome = self.change_settings(change, messages).await;
-                    if outcome.is_ok() {
-                        self.telemetry.reloaded(true, unix_now());
-                        ready.store(true, Ordering::Relaxed);
-                    }
-                    // Whoever asked may have left.
-                    let _ = reply.send(outcome);
+                Some(request) = changes.recv() => {
+                    self.change_settings(request, messages, ready).await;
                     continue;
                 }
                 Some(kept) = kept.recv() => {
@@ -388,6 +392,29 @@ impl App {
         }
     }
 
+    /// Validates a change, keeps it, answers and takes it up: all of it or nothing.
+    async fn change_settings(
+        &mut self,
+        SettingsRequest { change, mut reply }: SettingsRequest,
+        messages: &mpsc::Sender<Message>,
+        ready: &AtomicBool,
+    ) {
+        let validated = tokio::select! {
+            () = reply.closed() => return,
+            validated = self.validate(change) => validated,
+        };
+        let validated = match validated {
+            Ok(validated) => validated,
+            // Whoever asked may have left.
+            Err(refused) => return drop(reply.send(Err(refused))),
+        };
+        if let Some(config) = self.commit(validated, reply) {
+            self.telemetry.reloaded(true, unix_now());
+            ready.store(true, Ordering::Relaxed);
+            self.take_up(Some(config), messages).await;
+        }
+    }
+
     fn has_changed(&mut self) -> bool {
         let content = [self.sources.file.as_deref().and_then(content), content(Path::new(&self.routes))];
         let changed = content != self.seen;
@@ -410,7 +437,13 @@ impl App {
     async fn reload(&mut self, reason: &str, messages: &mpsc::Sender<Message>) -> Result<(), Problems> {
         // Before it is read: what is written meanwhile is seen at the next look.
         self.has_changed();
-        let outcome = self.not_emptied().and_then(|()| self.sources.load_whole(&self.overlay));
+        let emptied = self.not_emptied();
+        let (sources, known) = (self.sources.clone(), self.overlay.clone());
+        let outcome =
+            tokio::task::spawn_blocking(move || emptied.and_then(|()| sources.load_whole(&known))).await;
+        let outcome = outcome.unwrap_or_else(|_| {
+            Err(Problems(vec!["reading the configuration panicked; please report it".to_owned()]))
+        });
         self.telemetry.reloaded(outcome.is_ok(), unix_now());
         match outcome {
             Ok((config, overlay)) => {

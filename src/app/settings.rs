@@ -3,46 +3,73 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::oneshot;
 
 use super::App;
-use super::heart::Message;
-use crate::config::{Config, Origin, Overlay, SETTABLE};
+use crate::config::{Config, Origin, Overlay, Problems, SETTABLE, Sources};
 use crate::serve::{Layer, Refused, SettingsChange, SettingsView};
 
+/// A change that was validated: what was set with it, and what is in force then.
+pub(super) struct Validated {
+    overlay: Overlay,
+    config: Box<Config>,
+}
+
 impl App {
-    /// Validates a change, keeps it and takes it up: all of it or nothing. Says what it was taken in spite of.
-    pub(super) async fn change_settings(
-        &mut self,
+    /// Validates a change apart from the runtime's threads: patterns are compiled, which takes its time. Whoever no longer
+    /// needs the outcome may drop this; the work is bounded.
+    pub(super) fn validate(
+        &self,
         change: SettingsChange,
-        messages: &mpsc::Sender<Message>,
-    ) -> Result<Vec<String>, Refused> {
-        let overlay = match &change {
-            SettingsChange::Put(value) => {
-                self.overlay.with(value).map_err(|problems| Refused::Bad(problems.to_string()))?
-            }
-            SettingsChange::Delete => Overlay::default(),
-        };
-        let config = self.not_emptied().and_then(|()| self.sources.load_over(&overlay));
-        let config = config.map_err(|problems| match change {
-            SettingsChange::Put(_) => Refused::Bad(problems.to_string()),
-            SettingsChange::Delete => Refused::Failed(problems.to_string()),
-        })?;
-        if !config.storage.path.is_empty() {
-            overlay.write(Path::new(&config.storage.path)).map_err(|error| {
-                Refused::Failed(format!(
-                    "storage.path: {}: cannot be written to: {error}",
-                    config.storage.path
-                ))
-            })?;
+    ) -> impl Future<Output = Result<Validated, Refused>> + use<> {
+        let emptied = self.not_emptied();
+        let (sources, before) = (self.sources.clone(), self.overlay.clone());
+        let validating = tokio::task::spawn_blocking(move || {
+            emptied
+                .map_err(|problems| refused(&change, &problems))
+                .and_then(|()| validate(&sources, &before, &change))
+        });
+        async {
+            validating.await.unwrap_or_else(|_| {
+                Err(Refused::Failed("validating it panicked; please report it".to_owned()))
+            })
+        }
+    }
+
+    /// Keeps a change and answers whoever asked for it, with what it was taken in spite of; then it is to be taken up. One
+    /// that nobody waits for any more is neither kept nor taken up: its client was told that it failed.
+    pub(super) fn commit(
+        &mut self,
+        Validated { overlay, mut config }: Validated,
+        reply: oneshot::Sender<Result<Vec<String>, Refused>>,
+    ) -> Option<Config> {
+        if reply.is_closed() {
+            return None;
+        }
+        let storage = config.storage.path.clone();
+        if let Err(refused) = keep(&overlay, &storage) {
+            // Whoever asked may have left.
+            let _ = reply.send(Err(refused));
+            return None;
         }
         let shadowed = overlay.shadowed(&self.sources.environment).into_iter();
         let warnings =
             shadowed.map(|(key, variable)| format!("{key}: {variable} in the environment is over it"));
-        tracing::info!(settings = %overlay.value(), "settings changed");
-        self.overlay = overlay;
-        self.take_up(Some(config), messages).await;
-        Ok(warnings.collect())
+        let warnings = warnings.collect();
+        let before = (std::mem::replace(&mut self.overlay, overlay), self.settings.borrow().clone());
+        self.watch_quick_target(&mut config);
+        // The answer shows it.
+        self.show_settings(&config, false);
+        if reply.send(Ok(warnings)).is_err() {
+            self.overlay = before.0;
+            self.settings.send_replace(before.1);
+            if let Err(Refused::Bad(error) | Refused::Failed(error)) = keep(&self.overlay, &storage) {
+                tracing::error!(error, "a change that nobody waited for could not be taken back");
+            }
+            return None;
+        }
+        tracing::info!(settings = %self.overlay.value(), "settings changed");
+        Some(*config)
     }
 
     /// Shows what is in force.
@@ -65,5 +92,33 @@ impl App {
             check_interval: config.check_interval,
             is_degraded,
         }));
+    }
+}
+
+fn validate(sources: &Sources, before: &Overlay, change: &SettingsChange) -> Result<Validated, Refused> {
+    let overlay = match change {
+        SettingsChange::Put(value) => {
+            before.with(value).map_err(|problems| Refused::Bad(problems.to_string()))?
+        }
+        SettingsChange::Delete => Overlay::default(),
+    };
+    let config = sources.load_over(&overlay).map_err(|problems| refused(change, &problems))?;
+    Ok(Validated { overlay, config: Box::new(config) })
+}
+
+/// Keeps what was set under `storage`, if anything is kept on disk.
+fn keep(overlay: &Overlay, storage: &str) -> Result<(), Refused> {
+    if storage.is_empty() {
+        return Ok(());
+    }
+    overlay
+        .write(Path::new(storage))
+        .map_err(|error| Refused::Failed(format!("storage.path: {storage}: cannot be written to: {error}")))
+}
+
+fn refused(change: &SettingsChange, problems: &Problems) -> Refused {
+    match change {
+        SettingsChange::Put(_) => Refused::Bad(problems.to_string()),
+        SettingsChange::Delete => Refused::Failed(problems.to_string()),
     }
 }

@@ -8,11 +8,15 @@ use super::{Config, Problems, Sources};
 use crate::notify::receivers::Native;
 use crate::probe;
 use crate::scrape::config::EMBEDDED;
+use crate::setting::pattern::Budget;
 use crate::signal::{Definition, Macros, Plan, TAKEN_LABELS};
 use crate::window::Table;
 
 /// Series a selector is taken to have when memory is reckoned before anything is scraped.
 const SERIES_PER_SELECTOR: usize = 16;
+/// Share of the time between two checks that evaluating all signals of all targets may take, as far as it can be told
+/// beforehand.
+const MOST_WORK: u32 = 2;
 
 impl Config {
     /// What the expressions' macros stand for.
@@ -65,6 +69,7 @@ pub(super) fn problems(config: &Config) -> Vec<(String, String)> {
     alerts(config, &mut found);
     if found.is_empty() {
         memory(config, &mut found);
+        work(config, &mut found);
     }
     found
 }
@@ -169,6 +174,7 @@ fn is_label_name(name: &str) -> bool {
 fn signals(config: &Config, found: &mut Found) {
     let macros = config.macros();
     let mut known = HashSet::new();
+    let mut budget = Budget::default();
     for (at, signal) in config.signals.iter().enumerate() {
         let key = format!("signals[{at}]");
         must(
@@ -204,7 +210,7 @@ fn signals(config: &Config, found: &mut Found) {
         );
         // Of no interval no range can be made; that is told already.
         if !macros.rate_interval.is_zero()
-            && let Err(error) = Plan::signal(&signal.expr, &macros)
+            && let Err(error) = Plan::signal_within(&signal.expr, &macros, &mut budget)
         {
             found.push((format!("{key}.expr"), format!("{}: {error}", signal.name)));
         }
@@ -275,6 +281,30 @@ fn memory(config: &Config, found: &mut Found) {
             ),
         );
     }
+}
+
+/// Work that would make every check late is an error now; it is told of the signal that asks for most.
+fn work(config: &Config, found: &mut Found) {
+    let interval = config.check_interval.0;
+    let targets = config.scrape.targets.len().max(1) as u64;
+    let each = |(at, plan): (usize, Plan)| (plan.work(SERIES_PER_SELECTOR as u64, interval), at);
+    let each: Vec<_> = config.plans().map(each).collect();
+    let all = each.iter().fold(0, |sum: u64, (work, _)| sum.saturating_add(*work)).saturating_mul(targets);
+    let Some((most, at)) = each.iter().max() else { return };
+    let (needed, allowed) = (Duration::from_micros(all), interval / MOST_WORK);
+    must(
+        found,
+        needed <= allowed,
+        format!("signals[{at}].expr"),
+        format!(
+            "{}: evaluating all signals takes about {:.1} s a check, this one {:.1} s a target, and {:.2} s are allowed at a check_interval of {}; give its subquery a longer step, shorten its range, or raise check_interval",
+            config.signals[*at].name,
+            needed.as_secs_f64(),
+            Duration::from_micros(*most).as_secs_f64(),
+            allowed.as_secs_f64(),
+            config.check_interval,
+        ),
+    );
 }
 
 /// What `check-config` found in a sound file.

@@ -171,6 +171,54 @@ fn a_channel_without_what_it_needs_is_refused() {
 }
 
 #[test]
+fn work_that_would_make_checks_late_is_refused_for_all_signals_and_targets_together() {
+    // The shape of public reports: nothing deep and nothing long, evaluated at each of eleven thousand steps.
+    let tree = (0..7).fold(r#"label_replace(vector(1),"a","$1","b","(.*)")"#.to_owned(), |half, _| {
+        format!("({half}+{half})")
+    });
+    let bomb = format!("sum_over_time({tree}[10999s:1s])");
+    let plain = |count: usize, interval: &str, expr: &str| {
+        let signals: String = (0..count).map(|n| format!("  - {{name: s{n}, expr: '{expr}'}}\n")).collect();
+        format!("check_interval: {interval}\nsignals:\n{signals}")
+    };
+    let targets = |count: usize| {
+        let one = |n: usize| format!("    - url: http://10.0.0.{n}:9100/metrics\n");
+        format!("scrape:\n  targets:\n{}", (0..count).map(one).collect::<String>())
+    };
+    let hourly = "sum_over_time(a[10m])";
+    for (text, is_taken) in [
+        (plain(1, "1s", &bomb), false),
+        (plain(1, "10s", "max_over_time(rate(a[1m])[3h:10s])"), true),
+        (plain(1, "1s", "max_over_time(rate(a[1m])[3h:1s])"), true),
+        (plain(20, "1s", "max_over_time(rate(a[1m])[3h:1s])"), false),
+        (plain(300, "1s", hourly), true),
+        (plain(400, "1s", hourly) + &targets(20), false),
+        (plain(400, "30s", hourly) + &targets(20), true),
+        (targets(200), true),
+    ] {
+        let told = load(&text, &[]).err().map(|problems| problems.to_string());
+        assert_eq!(told.is_none(), is_taken, "{told:?}");
+        let told = told.unwrap_or_else(|| ".expr: raise check_interval".to_owned());
+        assert!(told.contains("].expr: ") || is_taken, "{told}");
+        assert!(told.contains("raise check_interval"), "{told}");
+    }
+}
+
+#[test]
+fn patterns_share_one_budget_over_all_signals() {
+    let signals = |count: usize, pattern: &str| {
+        let one = |n: usize| format!("  - {{name: s{n}, expr: 'count(up{{a=~\"{pattern}\"}})'}}\n");
+        format!("signals:\n{}", (0..count).map(one).collect::<String>())
+    };
+    assert!(load(&signals(500, "veth.*|docker.*|10[.].+"), &[]).is_ok());
+    for (count, pattern, refused) in [(1, r"\\pL{100}", 1), (30, r"\\pL{10}", 18), (500, r"\\pL{900}", 500)] {
+        let told = load(&signals(count, pattern), &[]).unwrap_err().0;
+        assert_eq!(told.len(), refused, "{told:?}");
+        assert!(told[0].contains(".expr: s") && told[0].contains("KiB are left"), "{told:?}");
+    }
+}
+
+#[test]
 fn as_many_samples_are_kept_as_the_longest_range_needs_at_the_pace_of_its_series() {
     let peers = "probe:\n  targets: [{tcp: 'a:1'}]\n";
     for (expr, others, samples) in [

@@ -4,16 +4,27 @@
 //! `&&`, `--` and `~~` mean nothing there; braces that count nothing are braces; `\<` is a `<`. What only Go has (`\Q…\E`,
 //! octal escapes) is refused.
 
+mod budget;
+
 use std::ops::Range;
 
-use regex::Regex;
+pub use budget::{Budget, TooLarge};
+
+use regex::{Regex, RegexBuilder};
+
+/// Bytes that a matcher may remember of what it has met; beyond it, it begins anew.
+const MOST_REMEMBERED: usize = 256 << 10;
 
 /// A pattern that the whole of a label's value has to match.
 ///
 /// # Errors
-/// What the engine says of a pattern that it does not take.
+/// What the engine says of a pattern that it does not take, or that the pattern takes too much, see [`Budget`].
 pub fn anchored(pattern: &str) -> Result<Regex, String> {
-    Regex::new(&format!("^(?:{})$", translated(pattern))).map_err(|error| {
+    Budget::default().spend(pattern).map_err(|error| error.to_string())?;
+    let mut builder = RegexBuilder::new(&format!("^(?:{})$", translated(pattern)));
+    // The estimate is generous, so the engine's own limit is met by nothing but a fault of the estimate.
+    builder.size_limit(2 * budget::ONE).dfa_size_limit(MOST_REMEMBERED);
+    builder.build().map_err(|error| {
         let told = error.to_string();
         told.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
     })
@@ -26,6 +37,20 @@ fn translated(pattern: &str) -> String {
         match c {
             '\\' => told.push_str(&escape(rest.next(), false)),
             '[' => class(&mut rest, &mut told),
+            '{' if !counts(rest.as_str()) => told.push_str("\\{"),
+            c => told.push(c),
+        }
+    }
+    told
+}
+
+/// `pattern` with the braces escaped that count nothing, as the parser of PromQL reads it.
+fn braces_escaped(pattern: &str) -> String {
+    let mut told = String::with_capacity(pattern.len() + 16);
+    let mut rest = pattern.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            '\\' => told.extend([c].into_iter().chain(rest.next())),
             '{' if !counts(rest.as_str()) => told.push_str("\\{"),
             c => told.push(c),
         }

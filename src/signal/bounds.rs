@@ -1,5 +1,7 @@
 //! What an expression may be at most, and where in it something stands.
 
+use promql_parser::util::unquote_string;
+
 use super::plan::ExprError;
 
 /// Longest expression taken.
@@ -75,6 +77,36 @@ fn skip_string(quote: char, rest: &mut impl Iterator<Item = (usize, char)>) -> O
     }
 }
 
+/// The regular expressions of matchers, unquoted; of an expression whose brackets and quotes close.
+pub(super) fn patterns(expr: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut rest = expr.char_indices();
+    let mut before = ' ';
+    while let Some((at, c)) = rest.next() {
+        match c {
+            '"' | '\'' | '`' => {
+                while let Some((_, inner)) = rest.next() {
+                    match inner {
+                        '\\' if c != '`' => drop(rest.next()),
+                        inner if inner == c => break,
+                        _ => {}
+                    }
+                }
+                if before == '~' {
+                    // What cannot be unquoted, the parser refuses.
+                    found.extend(unquote_string(&expr[at..rest.offset()]));
+                }
+            }
+            '#' => drop(rest.find(|(_, c)| *c == '\n')),
+            _ => {}
+        }
+        if !c.is_whitespace() && c != '#' {
+            before = c;
+        }
+    }
+    found
+}
+
 /// The first character of `word` in `expr`, from 1; strings, comments and longer words are looked past.
 pub(super) fn position(expr: &str, word: &str) -> Option<usize> {
     let code = code(expr).ok()?;
@@ -110,6 +142,22 @@ mod tests {
             ("", "topk", None),
         ] {
             assert_eq!(position(expr, word), at, "{expr}");
+        }
+    }
+
+    #[test]
+    fn patterns_are_those_of_matchers_as_the_parser_unquotes_them() {
+        for (expr, expected) in [
+            (r#"up{a=~"\\pL{9}",b="x",c!~ 'y"'}"#, vec![r"\pL{9}", "y\""]),
+            (
+                r#"up{a =~ # ~
+                "\x5cd"}"#,
+                vec![r"\d"],
+            ),
+            (r#"label_replace(up{a=~`\d`}, "a", "~", "b", "c")"#, vec![r"\d"]),
+            ("up{a=\"~\"} + b", vec![]),
+        ] {
+            assert_eq!(patterns(expr), expected, "{expr}");
         }
     }
 

@@ -17,6 +17,7 @@ use super::plan::{Card, ExprError, Grouping, Macros, Matching, Node, Op, Plan, S
 use super::relabel::{Relabel, label_name};
 use super::selector::{Back, From, Matcher, Selector};
 use crate::series::Timestamp;
+use crate::setting::pattern::{Budget, TooLarge};
 
 /// Step of a subquery that names none: Prometheus' default evaluation interval.
 const STEP: Duration = Duration::from_mins(1);
@@ -24,23 +25,35 @@ const STEP: Duration = Duration::from_mins(1);
 const MOST_STEPS: i64 = 11_000;
 
 /// Reads `expr`, with macros replaced first.
-pub(super) fn plan(expr: &str, macros: &Macros) -> Result<Plan, ExprError> {
-    let parsed = syntax(&macros.replaced(expr))?;
-    let mut lowering = Lowering { steps: 1, making: NAMELESS, ..Lowering::default() };
+pub(super) fn plan(expr: &str, macros: &Macros, budget: &mut Budget) -> Result<Plan, ExprError> {
+    let parsed = syntax(&macros.replaced(expr), budget)?;
+    let mut lowering = Lowering {
+        selectors: Vec::new(),
+        making: NAMELESS,
+        depth: 0,
+        behind: 0,
+        steps: 1,
+        evaluations: 0,
+        has_fixed: false,
+        budget,
+    };
     let root = lowering.node(&parsed).map_err(|refusal| match refusal {
         Refusal::TooLongAChain => ExprError::TooLongAChain,
+        Refusal::PatternTooLarge(pattern) => pattern.into(),
         Refusal::Unsupported { what, word } => {
             ExprError::Unsupported { what, at: bounds::position(expr, word) }
         }
     })?;
     let fixed = lowering.has_fixed.then(|| bounds::position(expr, "@").unwrap_or_default());
-    Ok(Plan { root, selectors: lowering.selectors, fixed })
+    Ok(Plan { root, evaluations: lowering.evaluations, selectors: lowering.selectors, fixed })
 }
 
 /// The tree of an expression within the bounds.
-pub(super) fn syntax(expr: &str) -> Result<Expr, ExprError> {
+pub(super) fn syntax(expr: &str, budget: &mut Budget) -> Result<Expr, ExprError> {
     function::teach_parser();
     bounds::check(expr)?;
+    // The parser compiles them as it meets them.
+    bounds::patterns(expr).iter().try_for_each(|pattern| budget.spend(pattern))?;
     // The parser makes durations of numbers, and panics at one that is none, as in `offset 1e308`.
     std::panic::catch_unwind(|| parser::parse(expr))
         .unwrap_or_else(|_| Err("a number is no length of time; give one such as 5m".to_owned()))
@@ -50,6 +63,7 @@ pub(super) fn syntax(expr: &str) -> Result<Expr, ExprError> {
 /// What is not taken, and the word that shows where it stands.
 enum Refusal {
     TooLongAChain,
+    PatternTooLarge(TooLarge),
     Unsupported { what: String, word: &'static str },
 }
 
@@ -59,8 +73,7 @@ fn unsupported<T>(what: impl Into<String>, word: &'static str) -> Lowered<T> {
     Err(Refusal::Unsupported { what: what.into(), word })
 }
 
-#[derive(Default)]
-struct Lowering {
+struct Lowering<'a> {
     selectors: Vec<Selector>,
     making: Making,
     depth: usize,
@@ -68,12 +81,16 @@ struct Lowering {
     behind: i64,
     /// Evaluations that they ask for.
     steps: i64,
+    /// Nodes so far, each as often as it is evaluated.
+    evaluations: u64,
     has_fixed: bool,
+    budget: &'a mut Budget,
 }
 
-impl Lowering {
+impl Lowering<'_> {
     fn node(&mut self, expr: &Expr) -> Lowered<Node> {
         self.depth += 1;
+        self.evaluations = self.evaluations.saturating_add(self.steps.unsigned_abs());
         if self.depth > LONGEST_CHAIN {
             return Err(Refusal::TooLongAChain);
         }
@@ -112,6 +129,7 @@ impl Lowering {
         let back = self.back(vector.at.as_ref(), vector.offset.as_ref());
         let mut selector = Selector::new(vector.name.clone(), matchers);
         (selector.back, selector.behind) = (back, self.behind);
+        selector.steps = self.steps.unsigned_abs();
         if let Some(range) = range {
             (selector.range, selector.is_instant) = (range, false);
         }
@@ -162,6 +180,9 @@ impl Lowering {
             "absent" | "absent_over_time" => Function::Absent(absent::labels(&lowered[0], &self.selectors)),
             "label_replace" | "label_join" => {
                 let texts = lowered.split_off(1);
+                if let ("label_replace", Some(Node::Text(pattern))) = (name, texts.last()) {
+                    self.budget.spend(pattern).map_err(Refusal::PatternTooLarge)?;
+                }
                 let relabel =
                     relabel(name, &texts).or_else(|what| unsupported(format!("{what} in {name}()"), name))?;
                 Function::Relabel(relabel.into())

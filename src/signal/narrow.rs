@@ -4,11 +4,12 @@ use promql_parser::parser::{Expr, VectorSelector};
 
 use super::lower::syntax;
 use super::plan::{ExprError, Macros};
+use crate::setting::pattern::Budget;
 
 /// `expr` with macros replaced, and every selector asking for `labels` as well: what a target's signal is called where
 /// series of many targets are kept.
 pub fn narrowed(expr: &str, macros: &Macros, labels: &[(String, String)]) -> Result<String, ExprError> {
-    let mut parsed = syntax(&macros.replaced(expr))?;
+    let mut parsed = syntax(&macros.replaced(expr), &mut Budget::default())?;
     narrow(&mut parsed, labels);
     Ok(parsed.to_string())
 }

@@ -10,6 +10,7 @@ use super::memo::Making;
 use super::selector::{Back, Selector};
 use crate::series::{Labels, METRIC_NAME};
 use crate::setting::Span;
+use crate::setting::pattern::{Budget, TooLarge};
 
 /// Why an expression is refused. Positions are in characters, from 1, of the expression as written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +38,9 @@ pub enum ExprError {
         /// Where it stands.
         at: Option<usize>,
     },
+    /// A regular expression that takes too much, or all of them together.
+    #[error("{0}")]
+    PatternTooLarge(#[from] TooLarge),
     /// A signal that is no number.
     #[error("gives a {0}; a signal needs an instant vector or a scalar")]
     NotASignal(&'static str),
@@ -45,6 +49,9 @@ pub enum ExprError {
 fn at_character(at: Option<usize>) -> String {
     at.map(|at| format!(" at character {at}")).unwrap_or_default()
 }
+
+/// Samples that are read in the time of one step of work.
+const AT_ONCE: u128 = 128;
 
 /// What `$__…` stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +74,8 @@ pub struct Plan {
     pub(super) selectors: Vec<Selector>,
     /// Where the expression asks for a fixed time.
     pub(super) fixed: Option<usize>,
+    /// Nodes to evaluate for one value, those of subqueries once a step.
+    pub(super) evaluations: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -172,12 +181,17 @@ impl Op {
 impl Plan {
     /// Reads `expr`, with macros replaced first.
     pub fn parse(expr: &str, macros: &Macros) -> Result<Self, ExprError> {
-        lower::plan(expr, macros)
+        lower::plan(expr, macros, &mut Budget::default())
     }
 
     /// Like [`Plan::parse`], for an expression whose value is to be judged.
     pub fn signal(expr: &str, macros: &Macros) -> Result<Self, ExprError> {
-        let plan = Self::parse(expr, macros)?;
+        Self::signal_within(expr, macros, &mut Budget::default())
+    }
+
+    /// Like [`Plan::signal`], for one of many expressions whose patterns share a budget.
+    pub fn signal_within(expr: &str, macros: &Macros, budget: &mut Budget) -> Result<Self, ExprError> {
+        let plan = lower::plan(expr, macros, budget)?;
         match plan.root {
             Node::Range(_) | Node::Subquery(_) => Err(ExprError::NotASignal("range vector")),
             Node::Text(_) => Err(ExprError::NotASignal("string")),
@@ -191,7 +205,7 @@ impl Plan {
 
     /// The series of one name, which may be any text, as a signal.
     pub fn column(name: &str) -> Self {
-        Self { root: Node::Instant(0), selectors: vec![Selector::column(name)], fixed: None }
+        Self { root: Node::Instant(0), selectors: vec![Selector::column(name)], fixed: None, evaluations: 1 }
     }
 
     /// What the plan reads.
@@ -202,6 +216,18 @@ impl Plan {
     /// How far back the plan reads.
     pub fn longest_range(&self) -> Duration {
         self.selectors.iter().map(Selector::reach).max().unwrap_or_default()
+    }
+
+    /// Steps of work that one value takes: nodes to evaluate for each of `series` that a selector finds, samples that are
+    /// read [`AT_ONCE`] at a time. A step takes about a microsecond.
+    pub fn work(&self, series: u64, interval: Duration) -> u64 {
+        let samples = |range: Duration| range.as_millis() / interval.as_millis().max(1);
+        let read = |selector: &Selector| {
+            let samples = if selector.is_instant { 0 } else { samples(selector.range) };
+            let each = 1 + u64::try_from(samples / AT_ONCE).unwrap_or(u64::MAX / 2);
+            selector.steps.saturating_mul(series).saturating_mul(each)
+        };
+        self.selectors.iter().map(read).fold(self.evaluations, u64::saturating_add)
     }
 
     /// Whether more than the newest samples is needed.

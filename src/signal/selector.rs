@@ -22,6 +22,8 @@ pub struct Selector {
     pub(super) is_instant: bool,
     /// Milliseconds that subqueries around it go back.
     pub(super) behind: i64,
+    /// How often it is read for one value: once, or as often as subqueries around it ask.
+    pub(super) steps: u64,
 }
 
 /// Of when something is read.
@@ -119,7 +121,7 @@ impl fmt::Display for Matcher {
 impl Selector {
     /// Of the newest samples of what `matchers` accept; `name` is the metric's, where it is given.
     pub(super) fn new(name: Option<String>, matchers: Vec<Matcher>) -> Self {
-        Self { name, matchers, back: Back::default(), range: LOOKBACK, is_instant: true, behind: 0 }
+        Self { name, matchers, back: Back::default(), range: LOOKBACK, is_instant: true, behind: 0, steps: 1 }
     }
 
     pub(super) fn column(name: &str) -> Self {
