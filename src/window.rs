@@ -6,7 +6,7 @@
 
 mod table;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 pub use table::{ColumnView, Frozen, Table};
@@ -42,7 +42,17 @@ pub struct Window {
     stamped_ahead: Vec<Labels>,
     /// Name of the largest family, once the window has been full.
     crowded: Option<String>,
+    /// Series of each name, and the generation that it was counted at.
+    families: (u64, HashMap<Box<str>, usize>),
+    /// Bytes of the buffers, and the generation that they were counted at.
+    counted: (u64, usize),
+    /// Series that may still be given up for others of this batch.
+    ways: usize,
 }
+
+/// Series given up for others in one batch: each is looked for among all, so that more would make the batch's work grow with
+/// the square of the series. The others come with the next batches.
+const MOST_WAYS: usize = 256;
 
 /// Some of a window's series at one moment, with the time axis that they share; without a copy.
 #[derive(Clone)]
@@ -90,6 +100,9 @@ impl Window {
             turned_away: Vec::new(),
             stamped_ahead: Vec::new(),
             crowded: None,
+            families: (u64::MAX, HashMap::new()),
+            counted: (u64::MAX, 0),
+            ways: MOST_WAYS,
         }
     }
 
@@ -135,6 +148,7 @@ impl Window {
     /// Takes in one batch. Samples at or before the newest of their axis are dropped and counted as late; those stamped
     /// more than ten minutes ahead of the batch are refused and counted, since what is newer would be late for as long.
     pub fn push(&mut self, batch: &Batch) {
+        self.ways = MOST_WAYS;
         self.turned_away.clear();
         self.stamped_ahead.clear();
         let mut dead = None;
@@ -203,6 +217,8 @@ impl Window {
         let known = self.tables.iter().position(|(a, _)| *a == axis && axis != Axis::Own);
         known.unwrap_or_else(|| {
             self.tables.push((axis, Table::new(self.limits.samples)));
+            // A time axis takes room as a series does.
+            self.generation += 1;
             self.tables.len() - 1
         })
     }
@@ -273,27 +289,35 @@ impl Window {
         series
     }
 
-    /// Series of each name.
-    fn families(&self) -> HashMap<&str, usize> {
-        let mut sizes = HashMap::new();
-        for labels in self.index.keys() {
-            *sizes.entry(labels.name()).or_default() += 1;
+    /// Series of each name; counted anew only when the set of series has changed.
+    fn families(&mut self) -> &HashMap<Box<str>, usize> {
+        if self.families.0 != self.generation {
+            let mut sizes = HashMap::new();
+            for labels in self.index.keys() {
+                match sizes.get_mut(labels.name()) {
+                    Some(size) => *size += 1,
+                    None => drop(sizes.insert(Box::from(labels.name()), 1)),
+                }
+            }
+            self.families = (self.generation, sizes);
         }
-        sizes
+        &self.families.1
     }
 
     /// A full window gives up a series of its largest family for one of a family less than half as large: many series of one
     /// name do not keep out the few of another.
     fn make_way(&mut self, labels: &Labels) -> bool {
-        if self.crowded.as_deref() == Some(labels.name()) {
+        if self.ways == 0 || self.crowded.as_deref() == Some(labels.name()) {
             return false;
         }
         let sizes = self.families();
+        let own = sizes.get(labels.name()).copied().unwrap_or_default();
         let Some((name, most)) = sizes.iter().max_by_key(|(_, size)| **size) else { return false };
-        if 2 * sizes.get(labels.name()).copied().unwrap_or_default() + 2 > *most {
+        if 2 * own + 2 > *most {
             return false;
         }
-        let name = (*name).to_owned();
+        let name = name.to_string();
+        self.ways -= 1;
         let Some(victim) = self.index.keys().filter(|labels| labels.name() == name).max().cloned() else {
             return false;
         };
@@ -309,7 +333,8 @@ impl Window {
     /// families with the most, so that what is rare stays.
     pub fn shrink(&mut self, bytes: usize) {
         self.limits.bytes = bytes;
-        let sizes = self.families();
+        self.families();
+        let sizes = &self.families.1;
         let now = self.newest_of(Origin::Scrape).unwrap_or_default();
         let rank = |(labels, series): (&Labels, &SeriesRef)| {
             let last = self.tables[series.table].1.column(series.column).last_present();
@@ -328,8 +353,12 @@ impl Window {
         self.generation += 1;
     }
 
-    fn has_room(&self, beside: usize) -> bool {
-        self.bytes() + beside + Table::bytes_per_column(self.limits.samples) <= self.limits.bytes
+    /// Asked for every series that is not held, so the bytes are counted once a set of series.
+    fn has_room(&mut self, beside: usize) -> bool {
+        if self.counted.0 != self.generation {
+            self.counted = (self.generation, self.bytes());
+        }
+        self.counted.1 + beside + Table::bytes_per_column(self.limits.samples) <= self.limits.bytes
     }
 
     /// Frees the columns that hold nothing any more, once in a while: when the table has just been compacted.
@@ -338,6 +367,7 @@ impl Window {
         if silent.is_empty() {
             return;
         }
+        let silent: HashSet<usize> = silent.into_iter().collect();
         self.index.retain(|_, series| series.table != table || !silent.contains(&series.column));
         self.generation += 1;
     }
@@ -622,6 +652,25 @@ mod tests {
         assert_eq!(held(&window), (451..460).collect::<Vec<_>>(), "those seen last");
         assert_eq!(values(&window, "ens5").iter().filter(|(_, value)| value.is_some()).count(), 20);
         assert_eq!(window.view().select(|labels| labels.name() == "eth0").len(), 0);
+    }
+
+    #[test]
+    fn very_many_series_are_refused_in_passing_and_a_batch_displaces_only_so_many() {
+        let mut window = Window::new(Limits { samples: 10, bytes: 2_000 * Table::bytes_per_column(10) });
+        let of = |name: String, id: usize| {
+            let labels = Labels::new([("__name__", name), ("id", id.to_string())]);
+            Sample { labels, value: 1.0, at: None }
+        };
+        window.push(&scrape(1, (0..2_000).map(|id| of("many".to_owned(), id)).collect()));
+        let held = |window: &Window, name: &str| window.view().select(|l| l.name() == name).len();
+        assert_eq!(held(&window, "many"), 1_999);
+        // As many families as series, and stamped ones: counting what is held for each of them would not end.
+        let stamped =
+            (0..100_000).map(|id| Sample { at: Some(Timestamp::from_millis(5)), ..of("own".to_owned(), id) });
+        let families = (0..200_000).map(|id| of(format!("family{id}"), id));
+        window.push(&scrape(2, families.chain(stamped).collect()));
+        assert_eq!(held(&window, "many"), 1_999 - MOST_WAYS);
+        assert!(window.bytes() <= window.limits().bytes);
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub struct Table {
     end: usize,
     times: Storage,
     columns: Vec<Option<Column>>,
+    /// Places of columns that were dropped.
+    free: Vec<usize>,
     compacted: bool,
 }
 
@@ -100,6 +102,7 @@ impl Table {
             end: 0,
             times: Storage::zeroed(room * size_of::<i64>()),
             columns: Vec::new(),
+            free: Vec::new(),
             compacted: false,
         }
     }
@@ -117,7 +120,8 @@ impl Table {
 
     /// Bytes of all buffers.
     pub fn bytes(&self) -> usize {
-        let columns = self.columns.iter().flatten().count();
+        // Asked for every series that there is no room for, so it counts nothing.
+        let columns = self.columns.len() - self.free.len();
         (columns + 1) * Self::bytes_per_column(self.capacity)
     }
 
@@ -153,8 +157,7 @@ impl Table {
             values: Storage::zeroed(self.room * size_of::<f64>()),
             valid: Storage::zeroed(self.room / 8),
         };
-        let free = self.columns.iter().position(Option::is_none);
-        let at = free.unwrap_or_else(|| {
+        let at = self.free.pop().unwrap_or_else(|| {
             self.columns.push(None);
             self.columns.len() - 1
         });
@@ -237,15 +240,15 @@ impl Table {
         }
         let is_silent = |at: &usize| self.columns[*at].is_some() && !self.column(*at).has_any();
         let silent: Vec<usize> = (0..self.columns.len()).filter(is_silent).collect();
-        for at in &silent {
-            self.columns[*at] = None;
-        }
+        silent.iter().for_each(|at| self.drop_column(*at));
         silent
     }
 
     /// Gives up a column.
     pub(super) fn drop_column(&mut self, column: usize) {
-        self.columns[column] = None;
+        if self.columns[column].take().is_some() {
+            self.free.push(column);
+        }
     }
 
     /// Which columns are held, in the order in which [`Table::freeze`] has them.
