@@ -289,6 +289,7 @@ impl App {
                 continue;
             };
             let reader = crate::exposition::Reader::new(Arc::new(wanted));
+            let reader = reader.within(config.scrape.limits(entry));
             running.scrapers.spawn(scrape::run(
                 job,
                 exporter,

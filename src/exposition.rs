@@ -6,6 +6,7 @@
 //! New ones are named by prometheus-parse where the line is provably simple, otherwise by ours: prometheus-parse
 //! drops or garbles label values with brackets, commas, escapes or equal signs, and says nothing about it.
 
+mod limits;
 mod line;
 mod naming;
 
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 use crate::series::{Labels, Sample, Timestamp};
 
+pub use limits::{Exceeded, Limits};
 pub use line::Fault;
 
 /// How a page is written.
@@ -59,6 +61,8 @@ impl Wanted for Everything {
 
 /// Series remembered at most; a page with more is read all the same, but names its series anew each time.
 const MOST_KNOWN: usize = 100_000;
+/// Bytes of what is remembered, about; beyond it, series are named anew as well.
+const MOST_BYTES: usize = 8 << 20;
 /// Pages a series may be missing from before it is forgotten.
 const FORGET_AFTER: u32 = 10;
 
@@ -69,6 +73,9 @@ pub struct Reader {
     /// How a wanted series was written first: the same labels in another order are the same series.
     spelled: HashMap<Labels, Arc<[u8]>>,
     page: u32,
+    /// About what the remembered series take.
+    bytes: usize,
+    limits: Limits,
 }
 
 struct Known {
@@ -96,12 +103,27 @@ pub struct Page {
     /// What is wrong with the end of an `OpenMetrics` page: it is not the whole page, and its last line may hold half a
     /// number.
     pub bad_end: Option<&'static str>,
+    /// The limit that it goes beyond; it was not read further then.
+    pub exceeded: Option<Exceeded>,
 }
 
 impl Reader {
     /// A reader that keeps what `wanted` accepts.
     pub fn new(wanted: Arc<dyn Wanted>) -> Self {
-        Self { wanted, known: HashMap::new(), spelled: HashMap::new(), page: 0 }
+        Self {
+            wanted,
+            known: HashMap::new(),
+            spelled: HashMap::new(),
+            page: 0,
+            bytes: 0,
+            limits: Limits::default(),
+        }
+    }
+
+    /// The same, but for pages within `limits`.
+    #[must_use]
+    pub fn within(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 
     /// Reads one page.
@@ -117,7 +139,12 @@ impl Reader {
             rest = rest.get(end + 1..).unwrap_or_default();
             number += 1;
             match line::parse(text, format) {
-                Ok(line::Line::Sample(sample)) => self.take(&sample, text, &mut page),
+                Ok(line::Line::Sample(sample)) => {
+                    if let Err(exceeded) = self.take(&sample, text, &mut page) {
+                        page.exceeded = Some(exceeded);
+                        break;
+                    }
+                }
                 Ok(line::Line::Comment) => {}
                 Ok(line::Line::End) => {
                     page.bad_end = (!rest.is_empty()).then_some("goes on after # EOF");
@@ -129,16 +156,31 @@ impl Reader {
                 }
             }
         }
-        if self.page.is_multiple_of(FORGET_AFTER) {
-            let oldest = self.page.saturating_sub(FORGET_AFTER);
-            self.known.retain(|_, known| known.seen >= oldest);
-            self.spelled.retain(|_, spelling| self.known.contains_key(&**spelling));
-        }
+        self.forget();
         page
     }
 
-    fn take(&mut self, sample: &line::SampleLine<'_>, text: &[u8], page: &mut Page) {
+    /// Forgets what has been missing for long; where there is no room for more, whatever this page did not have.
+    fn forget(&mut self) {
+        let is_full = self.bytes >= MOST_BYTES / 2 || self.known.len() >= MOST_KNOWN / 2;
+        if !is_full && !self.page.is_multiple_of(FORGET_AFTER) {
+            return;
+        }
+        let oldest = if is_full { self.page } else { self.page.saturating_sub(FORGET_AFTER) };
+        let before = self.known.len();
+        self.known.retain(|_, known| known.seen >= oldest);
+        if self.known.len() == before {
+            return;
+        }
+        self.spelled.retain(|_, spelling| self.known.contains_key(&**spelling));
+        self.known.shrink_to(2 * self.known.len());
+        self.spelled.shrink_to(2 * self.spelled.len());
+        self.bytes = self.known.iter().map(|(series, known)| weight(series, known.labels.is_some())).sum();
+    }
+
+    fn take(&mut self, sample: &line::SampleLine<'_>, text: &[u8], page: &mut Page) -> Result<(), Exceeded> {
         page.exposed += 1;
+        self.limits.allow(page.exposed)?;
         if let Some(known) = self.known.get_mut(sample.series) {
             let mut again = std::mem::replace(&mut known.seen, self.page) == self.page;
             let labels = known.labels.clone();
@@ -146,19 +188,23 @@ impl Reader {
                 again |= self.see(&first);
             }
             give(labels.as_ref(), sample, again, page);
-            return;
+            return Ok(());
         }
+        self.limits.check(sample)?;
         let wanted = self.wanted.name(sample.name).then(|| naming::labels(sample, text));
         let labels = wanted.filter(|labels| self.wanted.series(labels));
         let first = labels.as_ref().and_then(|labels| self.spelled.get(labels)).cloned();
         let again = first.as_ref().is_some_and(|first| self.see(first));
         give(labels.as_ref(), sample, again, page);
-        if self.known.len() < MOST_KNOWN {
+        let weight = weight(sample.series, labels.is_some());
+        if self.known.len() < MOST_KNOWN && self.bytes + weight <= MOST_BYTES {
+            self.bytes += weight;
             if let Some(labels) = labels.as_ref().filter(|_| first.is_none()) {
                 self.spelled.insert(labels.clone(), sample.series.into());
             }
             self.known.insert(sample.series.into(), Known { labels, seen: self.page, first });
         }
+        Ok(())
     }
 
     /// Marks the series first spelled so as seen on this page; whether it was before.
@@ -175,6 +221,11 @@ fn give(labels: Option<&Labels>, sample: &line::SampleLine<'_>, again: bool, pag
         Some(labels) => page.samples.push(sampled(labels, sample)),
         None => {}
     }
+}
+
+/// About the bytes that remembering a series takes: one that is wanted is kept as labels and as it is spelled, too.
+fn weight(series: &[u8], is_wanted: bool) -> usize {
+    if is_wanted { 256 + 3 * series.len() } else { 64 + series.len() }
 }
 
 fn sampled(labels: &Labels, sample: &line::SampleLine<'_>) -> Sample {

@@ -44,6 +44,9 @@ pub struct Job {
 /// Looks in one interval while an incident is pending; where that is at least a second apart.
 pub const CONFIRM: u32 = 3;
 
+/// Bytes of a page's room that are kept for the next.
+const KEPT: usize = 1 << 20;
+
 /// What one scrape yielded.
 #[derive(Debug)]
 pub struct Scraped {
@@ -83,6 +86,9 @@ pub async fn run(
             () = stop.cancelled() => return,
             scraped = futures_util::FutureExt::catch_unwind(scrape) => scraped,
         };
+        // A page that was large once does not keep its room.
+        body.clear();
+        body.shrink_to(KEPT);
         let mut scraped = scraped.unwrap_or_else(|_| failed(&job, job.clock.now(), Failure::Panicked));
         scraped.confirms = confirms;
         if out.send(scraped).await.is_err() {
@@ -119,6 +125,9 @@ async fn scrape(job: &Job, exporter: &mut Exporter, reader: &mut Reader, body: &
         Err(failure) => return failed(job, at, failure),
     };
     let mut page = reader.read(body, format);
+    if let Some(exceeded) = page.exceeded.take() {
+        return failed(job, at, Failure::Limit(exceeded));
+    }
     if page.exposed == 0 && page.rejected > 0 {
         return failed(job, at, Failure::NotMetrics(first_words(body, exporter)));
     }

@@ -43,6 +43,8 @@ pub(super) struct SampleLine<'a> {
     pub(super) name: &'a str,
     /// Between the brackets.
     pub(super) labels: &'a str,
+    /// The same with the bracket that closes them; empty without brackets.
+    pub(super) labels_and_bracket: &'a str,
     pub(super) value: f64,
     /// Unix milliseconds.
     pub(super) at: Option<i64>,
@@ -65,19 +67,19 @@ pub(super) fn parse(text: &[u8], format: Format) -> Result<Line<'_>, Fault> {
         return Err(Fault::Name);
     }
     let after_name = line[name_end..].trim_start_matches([' ', '\t']);
-    let (labels, rest) = match after_name.strip_prefix('{') {
+    let (labels, labels_and_bracket, rest) = match after_name.strip_prefix('{') {
         Some(inside) => {
             let end = closing_bracket(inside)?;
-            (&inside[..end], &inside[end + 1..])
+            (&inside[..end], &inside[..=end], &inside[end + 1..])
         }
         // A name directly followed by another character is no name.
         None if after_name.len() == line.len() - name_end => return Err(Fault::Name),
-        None => ("", after_name),
+        None => ("", "", after_name),
     };
     let series = &line.as_bytes()[..line.len() - rest.len()];
     let series = series.trim_ascii_end();
     let (value, at) = value_and_time(rest, format)?;
-    Ok(Line::Sample(SampleLine { series, name, labels, value, at }))
+    Ok(Line::Sample(SampleLine { series, name, labels, labels_and_bracket, value, at }))
 }
 
 pub(super) fn is_name(c: char) -> bool {

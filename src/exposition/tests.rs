@@ -104,6 +104,26 @@ fn series_that_have_gone_are_forgotten() {
     assert!(reader.known.len() <= 2 * FORGET_AFTER as usize);
 }
 
+#[test]
+fn series_that_come_and_go_are_remembered_in_bounded_bytes() {
+    for (length, wanted) in [(5_000, false), (5_000, true), (20, true), (500_000, true)] {
+        let mut reader =
+            if wanted { Reader::new(Arc::new(Everything)) } else { Reader::new(Arc::new(OnlyUp)) };
+        for page in 0..12 {
+            let series = (0..1_000_000 / length);
+            let text: String = series
+                .map(|id| format!("junk{{id=\"{page}_{id}\",p=\"{}\"}} 1\n", "x".repeat(length)))
+                .collect();
+            let read = reader.read(text.as_bytes(), Format::Text);
+            assert_eq!(read.exposed, 1_000_000 / length);
+            assert_eq!(read.samples.len(), if wanted { read.exposed } else { 0 });
+            let held: usize = reader.known.keys().map(|series| series.len()).sum();
+            assert!(held <= MOST_BYTES && reader.bytes <= MOST_BYTES, "{length}: {held}");
+            assert!(reader.spelled.len() <= reader.known.len());
+        }
+    }
+}
+
 /// A page like `node_exporter`'s.
 fn page(random: &mut impl Rng) -> Vec<u8> {
     use std::fmt::Write;

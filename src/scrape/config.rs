@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::exposition::Limits;
 use crate::setting::{Address, ByteSize, Redirects, Span, is_loopback};
 
 /// What is scraped, and with what patience.
@@ -16,6 +17,14 @@ pub struct Config {
     pub max_body_size: ByteSize,
     /// Which redirects are followed.
     pub follow_redirects: Redirects,
+    /// Samples of a page at most; a page with more fails whole. 0 is no limit, as for the three below.
+    pub sample_limit: usize,
+    /// Labels of a series at most, its name and the target's labels counted.
+    pub label_limit: usize,
+    /// Bytes of a label's name at most.
+    pub label_name_length_limit: usize,
+    /// Bytes of a label's value at most.
+    pub label_value_length_limit: usize,
     /// The exporters.
     pub targets: Vec<Target>,
 }
@@ -32,6 +41,18 @@ pub struct Target {
     /// Whose anomalies these are.
     #[serde(default)]
     pub scope: Scope,
+    /// Instead of the section's, for this target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample_limit: Option<usize>,
+    /// Likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label_limit: Option<usize>,
+    /// Likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label_name_length_limit: Option<usize>,
+    /// Likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label_value_length_limit: Option<usize>,
 }
 
 /// Whether a target is the node or a pod on it.
@@ -54,7 +75,25 @@ impl Default for Config {
             timeout: Span::seconds(5),
             max_body_size: ByteSize(16 << 20),
             follow_redirects: Redirects::default(),
+            sample_limit: 100_000,
+            label_limit: 128,
+            label_name_length_limit: 1024,
+            label_value_length_limit: 8192,
             targets: Vec::new(),
+        }
+    }
+}
+
+impl Config {
+    /// What a page of `target` may hold.
+    pub fn limits(&self, target: &Target) -> Limits {
+        let own = target.final_labels("host", 0);
+        Limits {
+            samples: target.sample_limit.unwrap_or(self.sample_limit),
+            labels: target.label_limit.unwrap_or(self.label_limit),
+            name_length: target.label_name_length_limit.unwrap_or(self.label_name_length_limit),
+            value_length: target.label_value_length_limit.unwrap_or(self.label_value_length_limit),
+            of_target: own.values().filter(|value| !value.is_empty()).count(),
         }
     }
 }
@@ -62,7 +101,15 @@ impl Default for Config {
 impl Target {
     /// A target without labels of its own.
     pub fn new(url: impl Into<String>) -> Self {
-        Self { url: Address::new(url), labels: BTreeMap::new(), scope: Scope::Node }
+        Self {
+            url: Address::new(url),
+            labels: BTreeMap::new(),
+            scope: Scope::Node,
+            sample_limit: None,
+            label_limit: None,
+            label_name_length_limit: None,
+            label_value_length_limit: None,
+        }
     }
 
     /// Final labels: job and instance by default, the configured ones over them. A loopback address says nothing to
@@ -111,6 +158,16 @@ mod tests {
             let labels = Target::new(url).final_labels("web1", 10091);
             assert_eq!((labels["instance"].as_str(), labels["job"].as_str()), (instance, "node"), "{url}");
         }
+    }
+
+    #[test]
+    fn a_targets_own_limit_counts_more_than_the_sections() {
+        let mut target = Target::new("http://127.0.0.1:9100/metrics");
+        target.labels = BTreeMap::from([("rack".to_owned(), "7".to_owned())]);
+        (target.sample_limit, target.label_limit) = (Some(0), Some(9));
+        let limits = Config { label_value_length_limit: 5, ..Config::default() }.limits(&target);
+        let expected = Limits { samples: 0, labels: 9, name_length: 1024, value_length: 5, of_target: 3 };
+        assert_eq!(limits, expected);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Job;
-use crate::exposition::Format;
+use crate::exposition::{Exceeded, Format};
 use crate::setting::{Address, Secret, redirected};
 
 /// As Prometheus asks.
@@ -30,6 +30,11 @@ pub enum Failure {
     /// More than `scrape.max_body_size`.
     #[error("sent more than {0} bytes; raise scrape.max_body_size if that is right")]
     TooLarge(usize),
+    /// More or longer than a limit of `scrape` allows.
+    #[error(
+        "{0}; the page is refused whole, raise the limit under scrape or for this target if that is right (0 is none)"
+    )]
+    Limit(Exceeded),
     /// Something else than metrics.
     #[error("sent no metrics but {0:?}; is the path right?")]
     NotMetrics(String),
@@ -56,6 +61,7 @@ impl Failure {
             Self::Status(_) => "status",
             Self::Redirected(_) => "redirected",
             Self::TooLarge(_) => "too_large",
+            Self::Limit(_) => "limit",
             Self::NotMetrics(_) => "not_metrics",
             Self::Truncated(_) => "truncated",
             Self::Broken(_) => "broken",
