@@ -15,16 +15,53 @@ use crate::series::{Labels, Timestamp};
 
 /// Held at most; of more the newest are refused.
 const MOST: usize = 10_000;
+/// Bytes that all of them may take: one alert may be as large as a request.
+const MOST_BYTES: usize = 8 << 20;
 /// An alert without an end is good for so long.
 const RESOLVE_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// What was handed in; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Relay {
-    held: Arc<Mutex<HashMap<u64, Arc<Alert>>>>,
+    held: Arc<Mutex<Held>>,
     /// Whether nobody is there to be told.
     is_deaf: Arc<AtomicBool>,
     changes: watch::Sender<()>,
+}
+
+/// By fingerprint, with about the bytes that all take.
+#[derive(Debug, Default)]
+struct Held {
+    alerts: HashMap<u64, Arc<Alert>>,
+    bytes: usize,
+}
+
+impl Held {
+    /// Takes one in, if there is a place for it. One that is known and grew beyond the bytes is refused too: what was said
+    /// of it before stays.
+    fn put(&mut self, alert: Alert) -> bool {
+        let key = fingerprint(&alert.labels);
+        let before = self.alerts.get(&key).map(|alert| weight(alert));
+        let bytes = self.bytes - before.unwrap_or_default() + weight(&alert);
+        if bytes > MOST_BYTES || before.is_none() && self.alerts.len() >= MOST {
+            return false;
+        }
+        self.alerts.insert(key, Arc::new(alert));
+        self.bytes = bytes;
+        true
+    }
+
+    fn forget_before(&mut self, now: Timestamp) {
+        self.alerts.retain(|_, alert| now.since(alert.ends_at) <= RESOLVED_FOR);
+        self.bytes = self.alerts.values().map(|alert| weight(alert)).sum();
+    }
+}
+
+/// About the bytes that an alert takes.
+fn weight(alert: &Alert) -> usize {
+    let annotations = alert.annotations.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let pair = |(name, value): (&str, &str)| 64 + name.len() + value.len();
+    256 + alert.generator_url.len() + alert.labels.iter().chain(annotations).map(pair).sum::<usize>()
 }
 
 impl Default for Relay {
@@ -110,7 +147,10 @@ impl Relay {
             read.filter_map(|read| read.map_err(|error| wrong.push(error)).ok()).collect();
         let refused = self.take(sound);
         if refused > 0 {
-            wrong.push(format!("no place for {refused} alerts: {MOST} are held"));
+            wrong.push(format!(
+                "no place for {refused} alerts: at most {MOST} are held, of {} MiB together",
+                MOST_BYTES >> 20
+            ));
         }
         if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
     }
@@ -120,13 +160,7 @@ impl Relay {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let mut refused = 0;
         for alert in alerts {
-            let key = fingerprint(&alert.labels);
-            let is_known = held.contains_key(&key);
-            if is_known || held.len() < MOST {
-                held.insert(key, Arc::new(alert));
-            } else {
-                refused += 1;
-            }
+            refused += usize::from(!held.put(alert));
         }
         drop(held);
         self.changes.send_replace(());
@@ -136,14 +170,14 @@ impl Relay {
     /// What should be known of them at `now`: an alert that is not handed in again ends by itself.
     pub fn alerts(&self, now: Timestamp) -> Vec<Arc<Alert>> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.retain(|_, alert| now.since(alert.ends_at) <= RESOLVED_FOR);
+        held.forget_before(now);
         let with_end = |alert: &Arc<Alert>| {
             if alert.resolved || alert.ends_at > now {
                 return Arc::clone(alert);
             }
             Arc::new(Alert { resolved: true, ..Alert::clone(alert) })
         };
-        held.values().map(with_end).collect()
+        held.alerts.values().map(with_end).collect()
     }
 
     /// Changes whenever something is handed in.
@@ -230,5 +264,21 @@ mod tests {
         let many = (0..MOST + 5).map(|n| alert(&n.to_string(), 100)).collect();
         assert_eq!(relay.take(many), 5);
         assert_eq!(relay.take(vec![alert("1", 200)]), 0, "known ones are heard");
+    }
+
+    #[test]
+    fn only_so_many_bytes_are_held_and_what_ends_makes_room() {
+        let relay = Relay::default();
+        let large = |name: &str, ends| {
+            let annotations = [("description".to_owned(), "x".repeat(1 << 20))].into();
+            Alert { annotations, ..alert(name, ends) }
+        };
+        let refused: usize = (0..150).map(|n| relay.take(vec![large(&n.to_string(), 100)])).sum();
+        assert_eq!(150 - refused, (MOST_BYTES >> 20) - 1);
+        assert_eq!(relay.take(vec![large("0", 100)]), 0, "in its own place");
+        assert_eq!(relay.take(vec![alert("small", 2000)]), 0);
+        let later = Timestamp::from_millis(1_100_000);
+        assert_eq!(relay.alerts(later).len(), 1);
+        assert_eq!(relay.take(vec![large("200", 2000)]), 0);
     }
 }
