@@ -13,6 +13,10 @@ const WARNING: usize = 256;
 /// Warnings in one response.
 const WARNINGS: usize = 16;
 
+/// Values in one review. An object that an API server takes has a few thousand, but millions fit into the bytes of a body, and
+/// each takes hundreds once it is read.
+const VALUES: usize = 50_000;
+
 /// A body that is no `AdmissionReview` of a version we know: a 400.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not an AdmissionReview of admission.k8s.io/v1: {0}")]
@@ -30,6 +34,9 @@ pub struct Answer {
 /// Answers one request.
 pub fn answer(body: &[u8], policy: &Policy) -> Result<Answer, NotAReview> {
     let wrong = |told: &str| NotAReview(told.to_owned());
+    if values(body) > VALUES {
+        return Err(NotAReview(format!("it has more than {VALUES} values")));
+    }
     // The reader bounds the depth.
     let review: Value = serde_json::from_slice(body).map_err(|error| NotAReview(error.to_string()))?;
     let version = review["apiVersion"].as_str().unwrap_or_default();
@@ -52,6 +59,21 @@ pub fn answer(body: &[u8], policy: &Policy) -> Result<Answer, NotAReview> {
         review: json!({"apiVersion": version, "kind": "AdmissionReview", "response": response}),
         skipped: decision.outcome.err(),
     })
+}
+
+/// How many values the JSON of `body` has at most, told by what parts them.
+fn values(body: &[u8]) -> usize {
+    let (mut count, mut is_text) = (0, false);
+    let mut rest = body.iter();
+    while let Some(byte) = rest.next() {
+        match byte {
+            b'\\' if is_text => drop(rest.next()),
+            b'"' => is_text = !is_text,
+            b',' | b'[' | b'{' if !is_text => count += 1,
+            _ => {}
+        }
+    }
+    count
 }
 
 /// Dry runs too: a patch has no side effect.
@@ -97,6 +119,22 @@ mod tests {
                 "object": {"metadata": {"labels": {"dwcp.io/inject": "true"}}, "spec": {"containers": [{"name": "a"}]}},
             },
         })
+    }
+
+    #[test]
+    fn a_review_of_more_values_than_any_pod_has_is_not_read() {
+        for (filler, is_read) in [
+            (r#"{"a":1},"#.repeat(900_000), false),
+            ("[],".repeat(60_000), false),
+            (format!(r#""{}","#, r#"a\",{["#.repeat(500_000)), true),
+            (r#"{"a":1},"#.repeat(20_000), true),
+        ] {
+            let mut body = review().to_string();
+            body.insert_str(1, &format!(r#""extra":[{filler}0],"#));
+            let told = answer(body.as_bytes(), &Policy::default()).err().map(|error| error.to_string());
+            assert_eq!(told.is_none(), is_read, "{told:?}");
+            assert!(told.is_none_or(|told| told.ends_with("it has more than 50000 values")));
+        }
     }
 
     fn answered(review: &Value) -> Result<Answer, NotAReview> {
