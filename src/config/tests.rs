@@ -178,12 +178,13 @@ fn work_that_would_make_checks_late_is_refused_for_all_signals_and_targets_toget
     });
     let bomb = format!("sum_over_time({tree}[10999s:1s])");
     let plain = |count: usize, interval: &str, expr: &str| {
-        let signals: String = (0..count).map(|n| format!("  - {{name: s{n}, expr: '{expr}'}}\n")).collect();
+        let one = |n: usize| format!("  - {{name: s{n}, expr: '{expr}'}}\n");
+        let signals = (0..count).map(one).collect::<Vec<_>>().concat();
         format!("check_interval: {interval}\nsignals:\n{signals}")
     };
     let targets = |count: usize| {
         let one = |n: usize| format!("    - url: http://10.0.0.{n}:9100/metrics\n");
-        format!("scrape:\n  targets:\n{}", (0..count).map(one).collect::<String>())
+        format!("scrape:\n  targets:\n{}", (0..count).map(one).collect::<Vec<_>>().concat())
     };
     let hourly = "sum_over_time(a[10m])";
     for (text, is_taken) in [
@@ -208,7 +209,7 @@ fn work_that_would_make_checks_late_is_refused_for_all_signals_and_targets_toget
 fn patterns_share_one_budget_over_all_signals() {
     let signals = |count: usize, pattern: &str| {
         let one = |n: usize| format!("  - {{name: s{n}, expr: 'count(up{{a=~\"{pattern}\"}})'}}\n");
-        format!("signals:\n{}", (0..count).map(one).collect::<String>())
+        format!("signals:\n{}", (0..count).map(one).collect::<Vec<_>>().concat())
     };
     assert!(load(&signals(500, "veth.*|docker.*|10[.].+"), &[]).is_ok());
     for (count, pattern, refused) in [(1, r"\\pL{100}", 1), (30, r"\\pL{10}", 18), (500, r"\\pL{900}", 500)] {

@@ -110,10 +110,8 @@ fn series_that_come_and_go_are_remembered_in_bounded_bytes() {
         let mut reader =
             if wanted { Reader::new(Arc::new(Everything)) } else { Reader::new(Arc::new(OnlyUp)) };
         for page in 0..12 {
-            let series = (0..1_000_000 / length);
-            let text: String = series
-                .map(|id| format!("junk{{id=\"{page}_{id}\",p=\"{}\"}} 1\n", "x".repeat(length)))
-                .collect();
+            let one = |id: usize| format!("junk{{id=\"{page}_{id}\",p=\"{}\"}} 1\n", "x".repeat(length));
+            let text = (0..1_000_000 / length).map(one).collect::<Vec<_>>().concat();
             let read = reader.read(text.as_bytes(), Format::Text);
             assert_eq!(read.exposed, 1_000_000 / length);
             assert_eq!(read.samples.len(), if wanted { read.exposed } else { 0 });
