@@ -312,7 +312,9 @@ impl Window {
         }
         let sizes = self.families();
         let own = sizes.get(labels.name()).copied().unwrap_or_default();
-        let Some((name, most)) = sizes.iter().max_by_key(|(_, size)| **size) else { return false };
+        let Some((name, most)) = sizes.iter().max_by_key(|(name, size)| (**size, *name)) else {
+            return false;
+        };
         if 2 * own + 2 > *most {
             return false;
         }
