@@ -87,7 +87,11 @@ pub fn enabled(config: &Config, how: &How) -> Vec<Configured> {
 }
 
 fn slack(config: &Config, how: &How) -> Option<Arc<dyn Notifier>> {
-    let url = Source::of(config.slack_webhook_url.as_ref(), &config.slack_webhook_url_file)?;
+    let url = Source::of(
+        config.slack_webhook_url.as_ref(),
+        &config.slack_webhook_url_file,
+        "alert.slack_webhook_url_file",
+    )?;
     Some(Arc::new(Slack {
         to: Poster::new("slack", url, Access::default(), TIMEOUT),
         channel: config.slack_channel.clone(),
@@ -99,13 +103,17 @@ fn pagerduty(config: &Config, how: &How) -> Option<Arc<dyn Notifier>> {
     let url = Source::Here(Secret::new(config.pagerduty_url.reveal()));
     Some(Arc::new(PagerDuty {
         to: Poster::new("pagerduty", url, Access::default(), TIMEOUT),
-        key: Source::of(config.pagerduty_key.as_ref(), &config.pagerduty_key_file)?,
+        key: Source::of(
+            config.pagerduty_key.as_ref(),
+            &config.pagerduty_key_file,
+            "alert.pagerduty_key_file",
+        )?,
         wording: Arc::clone(&how.wording),
     }))
 }
 
 fn webhook(config: &Config, how: &How) -> Option<Arc<dyn Notifier>> {
-    let url = Source::of(config.webhook_url.as_ref(), &config.webhook_url_file)?;
+    let url = Source::of(config.webhook_url.as_ref(), &config.webhook_url_file, "alert.webhook_url_file")?;
     Some(Arc::new(Webhook {
         to: Poster::new("webhook", url, Access::default(), TIMEOUT),
         receiver: "webhook".to_owned(),
@@ -116,9 +124,14 @@ fn webhook(config: &Config, how: &How) -> Option<Arc<dyn Notifier>> {
 fn email(config: &Config, how: &How) -> Option<Arc<dyn Notifier>> {
     let login = match config.smtp_username.as_str() {
         "" => None,
-        user => {
-            Some((user.to_owned(), Source::of(config.smtp_password.as_ref(), &config.smtp_password_file)?))
-        }
+        user => Some((
+            user.to_owned(),
+            Source::of(
+                config.smtp_password.as_ref(),
+                &config.smtp_password_file,
+                "alert.smtp_password_file",
+            )?,
+        )),
     };
     Some(Arc::new(Email {
         endpoint: Endpoint {

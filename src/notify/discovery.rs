@@ -9,8 +9,8 @@ use tokio::sync::watch;
 
 use super::config::{Alertmanager, DnsSd, Scheme};
 use super::dns;
-use crate::setting::Access;
 use crate::setting::pattern::anchored;
+use crate::setting::{Access, Address};
 
 /// One Alertmanager to tell.
 #[derive(Clone, Debug, PartialEq)]
@@ -139,11 +139,26 @@ fn of_files(files: &[String], scheme: Scheme) -> Result<Vec<String>, String> {
                 yaml_serde::from_str(&text).map_err(|error| format!("{name}: {error}"))?;
             for group in groups {
                 let scheme = group.labels.get("__scheme__").map_or(scheme.name(), String::as_str);
-                urls.extend(group.targets.iter().map(|target| format!("{scheme}://{target}")));
+                for target in &group.targets {
+                    urls.push(of_target(scheme, target).map_err(|problem| format!("{name}: {problem}"))?);
+                }
             }
         }
     }
     Ok(urls)
+}
+
+/// The address of one entry, which is a host with its port alone.
+fn of_target(scheme: &str, target: &str) -> Result<String, String> {
+    let url = Address::new(format!("{scheme}://{target}"));
+    if target.is_empty() || target.contains(['/', '?', '#', '@', ' ']) || url.problem().is_some() {
+        let shown = Address::new(target);
+        return Err(format!(
+            "targets: \"{shown}\" is no host:port; write host:port, the scheme as the label __scheme__ \
+             (http or https) and the path as path_prefix of the configuration"
+        ));
+    }
+    Ok(url.reveal().to_owned())
 }
 
 /// The files that a path with `*` in its last part means.
@@ -188,6 +203,12 @@ mod tests {
             of_files(&files, Scheme::Http).unwrap(),
             ["http://a:9093", "http://b:9093", "https://c:443"]
         );
+        for target in ["http://a:9093", "a:9093/am", "u:hunter2@a:9093", "", "a b:9093"] {
+            std::fs::write(path("wrong.json"), format!(r#"[{{"targets": ["{target}"]}}]"#)).unwrap();
+            let told = of_files(&[path("wrong.json")], Scheme::Http).unwrap_err();
+            let is_told = told.contains("wrong.json: targets") && told.contains("__scheme__");
+            assert!(is_told && !told.contains("hunter2"), "{told}");
+        }
         std::fs::write(path("bad.json"), "{").unwrap();
         assert!(of_files(&[path("bad.json")], Scheme::Http).unwrap_err().contains("bad.json"));
         assert!(of_files(&[path("missing.json")], Scheme::Http).unwrap_err().contains("missing.json"));

@@ -114,26 +114,38 @@ async fn read(mut response: Response) -> String {
 pub enum Source {
     /// In the configuration.
     Here(Secret),
-    /// In this file.
-    File(String),
+    /// In the file that this key names.
+    File {
+        /// The key.
+        key: &'static str,
+        /// The file.
+        file: String,
+    },
 }
 
 impl Source {
-    /// The one that is configured, if any is.
-    pub fn of(here: Option<&Secret>, file: &str) -> Option<Self> {
+    /// The one that is configured, if any is; `key` is that of the file.
+    pub fn of(here: Option<&Secret>, file: &str, key: &'static str) -> Option<Self> {
         let here = here.filter(|secret| !secret.reveal().is_empty()).cloned().map(Self::Here);
-        here.or_else(|| (!file.is_empty()).then(|| Self::File(file.to_owned())))
+        here.or_else(|| (!file.is_empty()).then(|| Self::File { key, file: file.to_owned() }))
     }
 
     /// The secret.
     ///
     /// # Errors
-    /// The file, and why it cannot be read.
+    /// The key and the file, and why it cannot be used.
     pub async fn read(&self) -> Result<Secret, String> {
         match self {
             Self::Here(secret) => Ok(secret.clone()),
-            Self::File(file) => Secret::read(file).await,
+            Self::File { key, file } => Secret::read(key, file).await,
         }
+    }
+
+    /// That what was read of a file is an address: of one in place the configuration's check sees to it.
+    fn must_be_http(&self, url: &Secret) -> Result<(), String> {
+        let Self::File { key, file } = self else { return Ok(()) };
+        let told = |problem| format!("{key}: {file} holds an address that {problem}");
+        Address::new(url.reveal()).problem().map_or(Ok(()), |problem| Err(told(problem)))
     }
 
     /// The host behind an address that is secret, for labels; of a file nobody knows before it is read.
@@ -177,6 +189,7 @@ impl Poster {
     pub async fn post_with(&self, body: &Value, secrets: &[Secret]) -> Result<String, Failure> {
         let settings = |error| Failure::new(Kind::Settings, error);
         let (url, client) = (self.url.read().await.map_err(settings)?, self.client.get().map_err(settings)?);
+        self.url.must_be_http(&url).map_err(settings)?;
         let mut hidden: Vec<Secret> = secrets.to_vec();
         hidden.extend(Address::new(url.reveal()).secrets());
         if let Ok(parsed) = reqwest::Url::parse(url.reveal()) {

@@ -277,8 +277,14 @@ impl Native {
 
     fn slack(&self, config: &SlackConfig, how: &How) -> Option<Arc<dyn Notifier>> {
         let global = &self.file.global;
-        let url = Source::of(config.api_url.as_ref(), &config.api_url_file)
-            .or_else(|| Source::of(global.slack_api_url.as_ref(), &global.slack_api_url_file))?;
+        let url =
+            Source::of(config.api_url.as_ref(), &config.api_url_file, "api_url_file").or_else(|| {
+                Source::of(
+                    global.slack_api_url.as_ref(),
+                    &global.slack_api_url_file,
+                    "global.slack_api_url_file",
+                )
+            })?;
         Some(Arc::new(Slack {
             to: Poster::new("slack", url, self.access(config.http_config.as_ref()), TIMEOUT),
             channel: config.channel.clone(),
@@ -292,13 +298,13 @@ impl Native {
         let access = self.access(config.http_config.as_ref());
         Some(Arc::new(PagerDuty {
             to: Poster::new("pagerduty", Source::Here(Secret::new(url)), access, TIMEOUT),
-            key: Source::of(config.routing_key.as_ref(), &config.routing_key_file)?,
+            key: Source::of(config.routing_key.as_ref(), &config.routing_key_file, "routing_key_file")?,
             wording: Arc::clone(&how.wording),
         }))
     }
 
     fn webhook(&self, receiver: &str, config: &WebhookConfig, how: &How) -> Option<Arc<dyn Notifier>> {
-        let url = Source::of(config.url.as_ref(), &config.url_file)?;
+        let url = Source::of(config.url.as_ref(), &config.url_file, "url_file")?;
         Some(Arc::new(Webhook {
             to: Poster::new("webhook", url, self.access(config.http_config.as_ref()), TIMEOUT),
             receiver: receiver.to_owned(),
@@ -314,8 +320,15 @@ impl Native {
             .map(|(host, port)| (host.trim_matches(['[', ']']).to_owned(), port.parse::<u16>()))?;
         let port = port.ok()?;
         let user = or(&config.auth_username, &global.smtp_auth_username);
-        let password = Source::of(config.auth_password.as_ref(), &config.auth_password_file)
-            .or_else(|| Source::of(global.smtp_auth_password.as_ref(), &global.smtp_auth_password_file));
+        let password =
+            Source::of(config.auth_password.as_ref(), &config.auth_password_file, "auth_password_file")
+                .or_else(|| {
+                    Source::of(
+                        global.smtp_auth_password.as_ref(),
+                        &global.smtp_auth_password_file,
+                        "global.smtp_auth_password_file",
+                    )
+                });
         let login = if user.is_empty() { None } else { Some((user, password?)) };
         let requires_tls = config.require_tls.or(global.smtp_require_tls).unwrap_or(true);
         let tls = match port {

@@ -116,8 +116,12 @@ impl Access {
             "tls.server_name",
             "is no host name",
         );
-        let proxy = self.proxy_url.as_ref().map(|url| Proxy::all(url.reveal()));
-        must(proxy.is_none_or(|proxy| proxy.is_ok()), "proxy_url", "is no URL of a proxy");
+        let proxy = self.proxy_url.as_ref().map(Secret::reveal);
+        must(
+            proxy.is_none_or(|url| Proxy::all(url).is_ok() && Address::new(url).problem().is_none()),
+            "proxy_url",
+            "is no address of an HTTP proxy; write http://host:port or https://host:port (socks is not spoken)",
+        );
         found
     }
 
@@ -157,13 +161,13 @@ impl Access {
             return Ok((request.bearer_auth(token.reveal()), vec![token.clone()]));
         }
         if let Some(file) = &self.bearer_token_file {
-            let token = Secret::read(file).await?;
+            let token = Secret::read("bearer_token_file", file).await?;
             return Ok((request.bearer_auth(token.reveal()), vec![token]));
         }
         let Some(auth) = &self.basic_auth else { return Ok((request, Vec::new())) };
         let password = match (&auth.password, &auth.password_file) {
             (Some(password), _) => password.clone(),
-            (None, Some(file)) => Secret::read(file).await?,
+            (None, Some(file)) => Secret::read("basic_auth.password_file", file).await?,
             (None, None) => Secret::new(""),
         };
         Ok((request.basic_auth(&auth.username, Some(password.reveal())), vec![password]))
@@ -171,13 +175,24 @@ impl Access {
 }
 
 impl Secret {
-    /// The text in `file`, without white space at its end.
+    /// The one line of the file that `key` names, without a byte order mark or white space at its end.
     ///
     /// # Errors
-    /// The file, and why it cannot be read.
-    pub async fn read(file: &str) -> Result<Self, String> {
-        let text = tokio::fs::read_to_string(file).await.map_err(|error| format!("{file}: {error}"))?;
-        Ok(Self::new(text.trim_end()))
+    /// The key and the file, and why it cannot be used.
+    pub async fn read(key: &str, file: &str) -> Result<Self, String> {
+        let wrong = |problem: &str| format!("{key}: {file}{problem}");
+        let text = tokio::fs::read_to_string(file).await.map_err(|error| wrong(&format!(": {error}")))?;
+        let text = text.trim_start_matches('\u{feff}').trim_end();
+        if text.is_empty() {
+            return Err(wrong(" is empty; write the secret into it"));
+        }
+        // A header would not take it, and the error of the client names neither key nor file.
+        if text.contains(char::is_control) {
+            return Err(wrong(
+                " holds several lines or control characters; leave one line in it, the secret",
+            ));
+        }
+        Ok(Self::new(text))
     }
 }
 
@@ -325,5 +340,46 @@ impl ServerCertVerifier for Named {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.verifier.supported_verify_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_holds_no_secret_is_told_with_its_key_and_remedy() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("token").display().to_string();
+        for (text, told) in [
+            ("", "is empty"),
+            ("\u{feff} \r\n", "is empty"),
+            ("hunter2\nhunter3\n", "leave one line"),
+            ("hunter2\0", "leave one line"),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            let error = Secret::read("bearer_token_file", &file).await.unwrap_err();
+            let is_named = error.starts_with(&format!("bearer_token_file: {file} "));
+            assert!(is_named && error.contains(told) && !error.contains("hunter"), "{text:?}: {error}");
+        }
+        std::fs::write(&file, "\u{feff}hunter2\r\n").unwrap();
+        assert_eq!(Secret::read("k", &file).await.unwrap().reveal(), "hunter2");
+        std::fs::remove_file(&file).unwrap();
+        assert!(Secret::read("key", &file).await.unwrap_err().starts_with(&format!("key: {file}: ")));
+    }
+
+    #[test]
+    fn a_proxy_speaks_http() {
+        for (url, is_right) in [
+            ("http://u:p@proxy:3128", true),
+            ("https://proxy", true),
+            ("socks5://proxy:1080", false),
+            ("socks5h://proxy:1080", false),
+            ("proxy:3128", false),
+            ("", false),
+        ] {
+            let access = Access { proxy_url: Some(Secret::new(url)), ..Access::default() };
+            assert_eq!(access.problems().is_empty(), is_right, "{url}");
+        }
     }
 }

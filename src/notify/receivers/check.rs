@@ -1,7 +1,7 @@
 //! What Alertmanager would refuse in the receivers of a file, as far as they are told natively.
 
 use super::super::config::is_http;
-use super::{EmailConfig, File, Global, Receiver, Secret};
+use super::{Access, EmailConfig, File, Global, Http, Receiver, Secret};
 
 /// Key path and problem.
 type Found = Vec<(String, String)>;
@@ -13,6 +13,7 @@ pub(super) fn problems(file: &File) -> Found {
     for (at, receiver) in file.receivers.iter().enumerate() {
         of_receiver(receiver, global, &format!("receivers[{at}]"), &mut found);
     }
+    of_proxy(Some(&global.http_config), "global", &mut found);
     if !global.smtp_smarthost.is_empty() && !is_smarthost(&global.smtp_smarthost) {
         must(false, "global.smtp_smarthost", SMARTHOST, &mut found);
     }
@@ -29,12 +30,14 @@ fn must(holds: bool, key: impl Into<String>, problem: &str, found: &mut Found) {
 
 fn of_receiver(receiver: &Receiver, global: &Global, key: &str, found: &mut Found) {
     for (at, slack) in receiver.slack_configs.iter().enumerate() {
+        of_proxy(slack.http_config.as_ref(), &format!("{key}.slack_configs[{at}]"), found);
         let url = slack.api_url.as_ref().or(global.slack_api_url.as_ref());
         let files = [&slack.api_url_file, &global.slack_api_url_file];
         let told = "needs api_url or api_url_file, here or as global.slack_api_url";
         is_url(url, &files, &format!("{key}.slack_configs[{at}]"), told, found);
     }
     for (at, webhook) in receiver.webhook_configs.iter().enumerate() {
+        of_proxy(webhook.http_config.as_ref(), &format!("{key}.webhook_configs[{at}]"), found);
         let told = "needs url or url_file: the address to post to";
         is_url(
             webhook.url.as_ref(),
@@ -45,6 +48,7 @@ fn of_receiver(receiver: &Receiver, global: &Global, key: &str, found: &mut Foun
         );
     }
     for (at, pagerduty) in receiver.pagerduty_configs.iter().enumerate() {
+        of_proxy(pagerduty.http_config.as_ref(), &format!("{key}.pagerduty_configs[{at}]"), found);
         let is_given = |secret: &Option<Secret>| secret.as_ref().is_some_and(|key| !key.reveal().is_empty());
         let has_key = is_given(&pagerduty.routing_key) || is_given(&pagerduty.service_key);
         let has_file = !pagerduty.routing_key_file.is_empty() || !pagerduty.service_key_file.is_empty();
@@ -53,6 +57,14 @@ fn of_receiver(receiver: &Receiver, global: &Global, key: &str, found: &mut Foun
     }
     for (at, email) in receiver.email_configs.iter().enumerate() {
         of_email(email, global, &format!("{key}.email_configs[{at}]"), found);
+    }
+}
+
+/// That the proxy is one that is spoken to.
+fn of_proxy(http: Option<&Http>, key: &str, found: &mut Found) {
+    let access = Access { proxy_url: http.and_then(|http| http.proxy_url.clone()), ..Access::default() };
+    for (of, problem) in access.problems() {
+        must(false, format!("{key}.http_config.{of}"), &problem, found);
     }
 }
 
