@@ -9,6 +9,9 @@ use super::App;
 use crate::config::{Config, Origin, Overlay, Problems, SETTABLE, Sources};
 use crate::serve::{Layer, Refused, SettingsChange, SettingsView};
 
+/// Characters of the settings that the log tells.
+const MOST_TOLD: usize = 1000;
+
 /// A change that was validated: what was set with it, and what is in force then.
 pub(super) struct Validated {
     overlay: Overlay,
@@ -68,7 +71,9 @@ impl App {
             }
             return None;
         }
-        tracing::info!(settings = %self.overlay.value(), "settings changed");
+        // A line of a log is no place for a thousand signals.
+        let settings: String = self.overlay.value().to_string().chars().take(MOST_TOLD).collect();
+        tracing::info!(settings, "settings changed");
         Some(*config)
     }
 
