@@ -18,7 +18,7 @@ pub use answer::{hide, told};
 pub use http_client::{Redirects, http_client, probing_client, redirected};
 pub use instant::{instant, instant_of_rfc3339};
 pub use place::resolve;
-pub use text::{escape, is_loopback, rfc3339, short};
+pub use text::{LAST, escape, is_loopback, rfc3339, short};
 
 use std::fmt;
 use std::str::FromStr;

@@ -3,6 +3,7 @@
 use super::backtest::configuration;
 use super::{Failed, Models, OfModels, output};
 use crate::model_store::{Metadata, Store, Version};
+use crate::setting::rfc3339;
 
 /// Does what was asked of the store.
 pub(super) fn models(args: &Models) -> Result<(), Failed> {
@@ -15,9 +16,9 @@ pub(super) fn models(args: &Models) -> Result<(), Failed> {
         OfModels::List => {
             let entries = store.list().map_err(failed)?;
             if entries.is_empty() {
-                eprintln!("no models in {}; train makes them", path.display());
+                output::note(format_args!("no models in {}; train makes them", path.display()));
             } else if !entries.iter().any(|entry| entry.is_current) {
-                eprintln!("no version is in use in {}; rollback picks one", path.display());
+                output::note(format_args!("no version is in use in {}; rollback picks one", path.display()));
             }
             for entry in entries {
                 let mark = if entry.is_current { '*' } else { ' ' };
@@ -51,9 +52,7 @@ fn line(metadata: &Metadata) -> String {
         metadata.detectors.join(","),
         metadata.rows,
         metadata.features.join(","),
-        humantime::format_rfc3339_seconds(
-            std::time::UNIX_EPOCH + std::time::Duration::from_millis(metadata.last.millis().max(0) as u64)
-        ),
+        rfc3339(metadata.last),
         metadata.fingerprint
     )
 }

@@ -157,6 +157,7 @@ pub(super) fn now() -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::setting::LAST;
 
     #[test]
     fn a_label_set_has_the_fingerprint_that_alertmanager_gives_it() {
@@ -176,6 +177,46 @@ mod tests {
         assert_eq!(millis("2023-11-15T00:13:20.123+02:00"), Some(1_700_000_000_123));
         assert_eq!(millis("2023-11-14T21:43:20.123-00:30"), Some(1_700_000_000_123));
         assert_eq!(millis("0001-01-01T00:00:00.000Z"), Some(0));
-        assert_eq!(millis("yesterday"), None);
+        assert_eq!(millis("0001-01-01T00:00:00+00:00"), Some(0));
+        assert_eq!(millis("9999-12-31T23:59:59.999Z"), Some(LAST.millis()));
+        assert_eq!(millis("9999-12-31T23:59:59.999+01:00"), Some(LAST.millis() - 3_600_000));
+    }
+
+    #[test]
+    fn no_text_for_a_time_panics_and_what_is_read_can_be_written() {
+        for text in [
+            "",
+            "yesterday",
+            "9999-12-31T23:59:59-01:00",
+            "9999-12-31T23:59:59.999-00:01",
+            "2023-11-14T22:13:20+99:00",
+            "2023-11-14T22:13:20+24:00",
+            "2023-11-14T22:13:20+00:60",
+            "2023-11-14T22:13:20+9999999999999999999:00",
+            "2023-11-14T22:13:20+18446744073709551615:18446744073709551615",
+            "2023-11-14T22:13:20++1:00",
+            "2023-11-14T22:13:20+1",
+            "2023-11-14T22:13:20-",
+            "ääääääääääääääää+01:00",
+            "99999-01-01T00:00:00Z",
+            "2023-02-30T00:00:00+01:00",
+        ] {
+            assert_eq!(time(text), None, "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_time_that_is_read_is_written_and_read_back(
+            year in 0..10_100_u32, month in 0..14_u32, day in 0..33_u32, hour in 0..25_u32, rest in ".{0,8}",
+            sign in "[-+Z]", hours in 0..30_u32, minutes in 0..70_u32,
+        ) {
+            let date = format!("{year:04}-{month:02}-{day:02}T{hour:02}:59:59");
+            for text in [format!("{date}{sign}{hours:02}:{minutes:02}"), format!("{date}Z"), format!("{date}{rest}")] {
+                if let Some(at) = time(&text) {
+                    proptest::prop_assert_eq!(time(&rfc3339(at)), Some(at.max(Timestamp::default())));
+                }
+            }
+        }
     }
 }

@@ -98,7 +98,9 @@ struct HandedIn {
 impl HandedIn {
     fn alert(self, now: Timestamp) -> Result<Alert, String> {
         let read = |text: Option<String>| match text {
-            Some(text) => time(&text).map(Some).ok_or_else(|| format!("{text:?} is no time of RFC 3339")),
+            Some(text) => time(&text)
+                .map(Some)
+                .ok_or_else(|| format!("{text:?} is no time of RFC 3339 up to the year 9999")),
             None => Ok(None),
         };
         // Go's zero time is none.
@@ -238,6 +240,11 @@ mod tests {
                 r#"[{"labels": {"a": "b"}, "startsAt": "2023-11-14T22:00:00Z", "endsAt": "2023-11-14T21:00:00Z"}]"#,
                 "start time must be before end time",
             ),
+            (
+                r#"[{"labels": {"a": "b"}, "endsAt": "9999-12-31T23:59:59-01:00"}]"#,
+                "\"9999-12-31T23:59:59-01:00\" is no time of RFC 3339 up to the year 9999",
+            ),
+            (r#"[{"labels": {"a": "b"}, "endsAt": "2023-11-14T22:00:00+99:99"}]"#, "+99:99\" is no time"),
             (r#"{"labels": {}}"#, "expected a sequence"),
         ] {
             let answer = Relay::default().read(body.as_bytes(), now);

@@ -21,9 +21,13 @@ pub fn short(value: f64) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
-/// As RFC 3339, with milliseconds, in UTC.
+/// The last instant that RFC 3339 can write: the end of the year 9999.
+pub const LAST: Timestamp = Timestamp::from_millis(253_402_300_799_999);
+
+/// As RFC 3339, with milliseconds, in UTC. What lies outside the years 1970 to 9999 is written as their first or last
+/// instant: the formatter panics at it.
 pub fn rfc3339(at: Timestamp) -> String {
-    let since = Duration::from_millis(at.millis().max(0) as u64);
+    let since = Duration::from_millis(at.clamp(Timestamp::default(), LAST).millis() as u64);
     humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + since).to_string()
 }
 
@@ -67,6 +71,13 @@ mod tests {
 
     #[test]
     fn times_are_utc() {
-        assert_eq!(rfc3339(Timestamp::from_millis(1_700_000_000_123)), "2023-11-14T22:13:20.123Z");
+        for (millis, expect) in [
+            (1_700_000_000_123, "2023-11-14T22:13:20.123Z"),
+            (i64::MIN, "1970-01-01T00:00:00.000Z"),
+            (LAST.millis() + 1, "9999-12-31T23:59:59.999Z"),
+            (i64::MAX, "9999-12-31T23:59:59.999Z"),
+        ] {
+            assert_eq!(rfc3339(Timestamp::from_millis(millis)), expect);
+        }
     }
 }
