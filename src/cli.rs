@@ -20,7 +20,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config;
 use crate::setting::Address;
-use crate::telemetry::log::Format;
+use crate::telemetry::log::{self, Format};
 
 /// Anomaly detection beside a node exporter: learns what is normal, tells Prometheus and Alertmanager when it ends.
 #[derive(Parser)]
@@ -404,14 +404,15 @@ pub fn main(allocator: Allocator) -> ExitCode {
         Command::Alert(what) => alert::alert(&what),
         Command::Routes(what) => alert::routes(&what),
     };
+    log::flush();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failed::Running(error)) => {
-            eprintln!("dwcp-anomaly: {error}");
+            output::note(format_args!("dwcp-anomaly: {error}"));
             ExitCode::from(1)
         }
         Err(Failed::Asked(error)) => {
-            eprintln!("{error}");
+            output::note(error);
             ExitCode::from(2)
         }
     }

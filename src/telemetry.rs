@@ -1,6 +1,7 @@
 //! What the sidecar says of itself: log lines and its own metrics.
 
 pub mod log;
+mod stderr;
 
 use std::hash::Hash;
 use std::time::Duration;
@@ -257,8 +258,17 @@ pub fn write(registry: &Registry) -> String {
     let mut page = String::new();
     // Writing to memory cannot fail; what a metric could not say is left out.
     let _ = text::encode_registry(&mut page, registry);
+    lost_lines(&mut page);
     process(&mut page);
     page
+}
+
+/// Kept outside of the registry: lines are logged before there is one.
+fn lost_lines(page: &mut String) {
+    use std::fmt::Write;
+    let (name, lost) = ("dwcp_log_lines_lost", stderr::lost());
+    let help = "Log lines that standard error did not take";
+    let _ = write!(page, "# HELP {name} {help}.\n# TYPE {name} counter\n{name}_total {lost}\n");
 }
 
 /// What Prometheus' client libraries show of a process.

@@ -261,3 +261,14 @@ fn the_preferred_packages_are_there_and_used() {
         assert!(code.contains(&format!("{}::", package.replace('-', "_"))), "{package} is not used");
     }
 }
+
+/// `eprintln!` panics where nobody reads.
+#[test]
+fn nothing_is_printed_by_a_macro_that_panics() {
+    for (_, path, text) in modules() {
+        for line in code_lines(&text) {
+            let prints = ["println!(", "eprint!(", " print!("].iter().any(|name| line.contains(name));
+            assert!(!prints, "{}: {line}", path.display());
+        }
+    }
+}

@@ -27,7 +27,9 @@ pub(super) fn alert(what: &OfAlert) -> Result<(), Failed> {
     let own_url = || Ok(format!("http://{own_name}:10091"));
     let url = external_url.as_deref().map_or_else(own_url, listen::external)?;
     if *native && !config.alert.has_channels() {
-        eprintln!("--native: no native channel is enabled; set alert.slack_enabled or another");
+        output::note(format_args!(
+            "--native: no native channel is enabled; set alert.slack_enabled or another"
+        ));
     }
     let sent = app::test_alert(&config, &host, &url, severity, *native);
     let trials = runtime()?.block_on(sent).map_err(Failed::Running)?;
@@ -58,7 +60,7 @@ pub(super) fn routes(what: &OfRoutes) -> Result<(), Failed> {
     if *verbose {
         for (depth, route, matches) in trace {
             let mark = if matches { "matches" } else { "does not match" };
-            eprintln!("{}{route}: {mark}", "  ".repeat(depth));
+            output::note(format_args!("{}{route}: {mark}", "  ".repeat(depth)));
         }
     }
     output::say(receivers.join(","))

@@ -15,12 +15,14 @@ pub(super) fn inject(args: &Inject) -> Result<(), Failed> {
         let rewritten = manifest::rewrite(&text, &policy)
             .map_err(|error| Failed::Asked(format!("{}: {error}", file.display())))?;
         for note in &rewritten.notes {
-            eprintln!("{}: {note}", file.display());
+            output::note(format_args!("{}: {note}", file.display()));
         }
         // What asks in vain is counted.
         let (injected, left) = (rewritten.injected, rewritten.left);
         if left > 0 {
-            eprintln!("{}: {injected} injected, {left} that ask left as they are", file.display());
+            let told =
+                format_args!("{}: {injected} injected, {left} that ask left as they are", file.display());
+            output::note(told);
         }
         if !all.is_empty() && !rewritten.text.starts_with("---") {
             if !all.ends_with('\n') {

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::output;
+
 /// Between two lines.
 const LINES: Duration = Duration::from_secs(10);
 
@@ -33,7 +35,7 @@ impl Progress {
             self.is_done = done == of;
         } else if !self.is_done && (done == of || self.said.elapsed() >= LINES) {
             (self.said, self.is_done) = (Instant::now(), done == of);
-            eprintln!("{}: {done} of {of}", self.what);
+            output::note(format_args!("{}: {done} of {of}", self.what));
         }
     }
 }

@@ -121,10 +121,10 @@ async fn from_target(url: &Address, plan: &Plan, interval: Duration) -> Result<(
         }
         if let Some((line, fault)) = scraped.page.first_rejected.filter(|_| !told) {
             told = true;
-            eprintln!(
-                "{url}: line {line}: {fault} ({} malformed lines); the rest was kept",
-                scraped.page.rejected
-            );
+            let rejected = scraped.page.rejected;
+            output::note(format_args!(
+                "{url}: line {line}: {fault} ({rejected} malformed lines); the rest was kept"
+            ));
         }
         newest = scraped.batch.at;
         window.push(&scraped.batch);

@@ -131,7 +131,7 @@ async fn remembered(url: &Address, args: &Train, config: &Config) -> Result<Data
     let data = data.with_columns(&signals);
     // Nobody can leave a signal out of what an exporter has no series for.
     for (name, problem) in data.dull() {
-        eprintln!("{name}: {problem}; it is left to what comes later");
+        output::note(format_args!("{name}: {problem}; it is left to what comes later"));
     }
     Ok(data)
 }

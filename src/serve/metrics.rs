@@ -169,7 +169,7 @@ fn targets(page: &mut Page, snapshot: &Snapshot) {
     page.per_target(
         snapshot,
         (
-            "dwcp_counter_glitches",
+            "dwcp_signal_glitches",
             "counter",
             "Counters that fell by less than a tenth and did not begin anew.",
         ),

@@ -2,12 +2,11 @@
 //!
 //! One parser for recordings, flags and alerts. A time of day without an offset is UTC; an offset that is there counts.
 
+use super::text::LAST;
 use crate::series::Timestamp;
 
 /// A number up to this is seconds; each unit beyond it begins a thousand times later: years 1970 to 5138 in each.
 const MOST_SECONDS: f64 = 1e11;
-/// The last millisecond of the year 9999: what comes after cannot be written again.
-const LATEST: i64 = 253_402_300_799_999;
 /// Digits of a number that are taken: nanoseconds of the year 5138 have 20.
 const MOST_DIGITS: usize = 30;
 
@@ -16,12 +15,12 @@ const MOST_DIGITS: usize = 30;
 pub fn instant(text: &str) -> Option<Timestamp> {
     let text = text.trim();
     let at = epoch(text).or_else(|| civil(text).map(|(at, _)| at));
-    at.filter(|at| at.millis() <= LATEST)
+    at.filter(|at| *at <= LAST)
 }
 
 /// A time of RFC 3339, which has an offset. `None` for anything else.
 pub fn instant_of_rfc3339(text: &str) -> Option<Timestamp> {
-    civil(text).filter(|(at, has_offset)| *has_offset && at.millis() <= LATEST).map(|(at, _)| at)
+    civil(text).filter(|(at, has_offset)| *has_offset && *at <= LAST).map(|(at, _)| at)
 }
 
 /// A number since the epoch, its unit told by its size.
@@ -170,7 +169,7 @@ mod tests {
             ("2024-02-29T23:59:60Z", 1_709_251_200_000),
             ("1970-01-01T00:00:00Z", 0),
             ("0001-01-01T00:00:00Z", -62_135_596_800_000),
-            ("9999-12-31T23:59:59.999Z", LATEST),
+            ("9999-12-31T23:59:59.999Z", LAST.millis()),
             ("1.7e9", 1_700_000_000_000),
             ("10", 10_000),
         ] {

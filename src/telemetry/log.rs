@@ -11,6 +11,8 @@ use tracing_subscriber::fmt::FmtContext;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::registry::LookupSpan;
 
+use super::stderr;
+
 /// How lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
@@ -34,15 +36,31 @@ pub fn known(level: &str) -> Result<&str, String> {
     }
 }
 
-/// Begins to write lines of `level` and above to standard error.
+/// Begins to write lines of `level` and above to standard error, and panics as such lines. Nobody who logs waits for the
+/// lines to be read, and lines that cannot be written harm nothing.
 ///
 /// # Errors
 /// When `level` is none, or lines are already being written.
 pub fn init(level: &str, format: Format) -> Result<(), String> {
     let level = known(level)?;
     let filter = EnvFilter::new(format!("warn,dwcp_anomaly={level}"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    builder.event_format(Lines(format)).try_init().map_err(|error| error.to_string())
+    let lines = stderr::shared().map_err(|error| format!("standard error: {error}"))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines);
+    builder.event_format(Lines(format)).try_init().map_err(|error| error.to_string())?;
+    std::panic::set_hook(Box::new(|panic| {
+        let thread = std::thread::current();
+        let (thread, at) = (thread.name().unwrap_or_default(), panic.location().map(ToString::to_string));
+        tracing::error!(thread, at, said = panic.payload_as_str(), "a panic; please report it");
+        if thread == "main" {
+            flush();
+        }
+    }));
+    Ok(())
+}
+
+/// Waits until what was logged is written, but not for long: for the end of the process.
+pub fn flush() {
+    stderr::flush();
 }
 
 struct Lines(Format);
