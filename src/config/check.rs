@@ -228,12 +228,7 @@ fn bounds(signal: &Definition, key: &str, found: &mut Found) {
         );
     }
     let (least, most) = (signal.min.unwrap_or(f64::NEG_INFINITY), signal.max.unwrap_or(f64::INFINITY));
-    must(
-        found,
-        !(least >= most),
-        format!("{key}.min"),
-        format!("{least} must be below max, which is {most}"),
-    );
+    must(found, least < most, format!("{key}.min"), format!("{least} must be below max, which is {most}"));
 }
 
 fn severities(config: &Config, found: &mut Found) {

@@ -16,7 +16,8 @@ const GLITCH: f64 = 0.1;
 /// the first that has fallen.
 pub(super) fn mend(samples: &mut Vec<(i64, f64)>, bounds: Bounds) -> (Bounds, bool) {
     let first = samples.partition_point(|(at, _)| *at < bounds.start);
-    if samples.windows(2).all(|pair| !(pair[1].1 < pair[0].1)) {
+    let falls = |pair: &[(i64, f64)]| pair[1].1 < pair[0].1;
+    if !samples.windows(2).any(falls) {
         samples.drain(..first);
         return (bounds, false);
     }

@@ -368,7 +368,8 @@ pub fn request(method: &str, url: &str, headers: &[&str], body: &str) -> Option<
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().expect("curl; apt-get install curl");
     // Who answers before all is read closes the other end.
-    let _ = child.stdin.take()?.write_all(body.as_bytes());
+    let sent = child.stdin.take().map(|mut input| input.write_all(body.as_bytes()));
+    drop(sent);
     let output = child.wait_with_output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     let (body, status) = text.rsplit_once('\n')?;
