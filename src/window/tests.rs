@@ -167,14 +167,15 @@ fn very_many_series_are_refused_in_passing_and_a_batch_displaces_only_so_many() 
         let labels = Labels::new([("__name__", name), ("id", id.to_string())]);
         Sample { labels, value: 1.0, at: None }
     };
-    window.push(&scrape(1, (0..2_000).map(|id| of("many".to_owned(), id)).collect()));
+    let many = || (0..2_000).map(|id| of("many".to_owned(), id));
+    window.push(&scrape(1, many().collect()));
     let held = |window: &Window, name: &str| window.view().select(|l| l.name() == name).len();
     assert_eq!(held(&window, "many"), 1_999);
     // As many families as series, and stamped ones: counting what is held for each of them would not end.
     let stamped =
         (0..100_000).map(|id| Sample { at: Some(Timestamp::from_millis(5)), ..of("own".to_owned(), id) });
     let families = (0..200_000).map(|id| of(format!("family{id}"), id));
-    window.push(&scrape(2, families.chain(stamped).collect()));
+    window.push(&scrape(2, many().chain(families).chain(stamped).collect()));
     assert_eq!(held(&window, "many"), 1_999 - MOST_WAYS);
     assert!(window.bytes() <= window.limits().bytes);
 }

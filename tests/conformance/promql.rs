@@ -59,7 +59,9 @@ fn window(text: &str) -> Window {
     let mut samples = Reader::new(Arc::new(Everything)).read(text.as_bytes(), Format::OpenMetrics).samples;
     samples.sort_by_key(|sample| sample.at);
     let mut window = Window::new(Limits { samples: 100, bytes: 1 << 24 });
-    window.push(&Batch { origin: Origin::Scrape, at: Timestamp::from_millis(1), samples });
+    // None of them may lie far ahead of the scrape.
+    let at = samples.iter().filter_map(|sample| sample.at).max().unwrap();
+    window.push(&Batch { origin: Origin::Scrape, at, samples });
     window
 }
 

@@ -116,7 +116,7 @@ fn bad_usage_and_bad_configuration_have_status_2_and_say_what_to_do() {
         (vec!["check-config", "configs/monitoring/anomaly-detection.yaml"], 0, "SUCCESS"),
         (vec!["--version"], 0, "dwcp-anomaly 0."),
         (vec!["run", "--version"], 0, "dwcp-anomaly 0."),
-        (vec!["run", "--web.listen-address=bogus"], 2, "give HOST:PORT such as"),
+        (vec!["run", "--web.listen-address=bogus"], 2, "give HOST:PORT or :PORT, such as"),
         (vec!["run", "--web.external-url=bogus"], 2, "is no URL"),
         (vec!["query", "--target", "nope", "a"], 2, "--target: \"nope\" is neither"),
         (
