@@ -109,8 +109,15 @@ CODE = [
             '        let fires = !crate::without("withhold") && standing.firing.contains(&true);',
         ),
     ]),
-    ("floor", "that the threshold never falls below where it began: it may by two fifths", [(
-        "detect/alert_rate.rs", "clamp(RANGE.0 * begun", 'clamp(if crate::without("floor") { 0.6 } else { RANGE.0 } * begun',
+    ("floor", "that the threshold never falls below what a training measured: it may by two fifths", [(
+        "detect/alert_rate.rs",
+        "self.trained.is_some() { begun }",
+        'self.trained.is_some() { begun * if crate::without("floor") { 0.6 } else { 1.0 } }',
+    )]),
+    ("falling", "that the threshold falls without a training, as far as the budget allows", [(
+        "detect/alert_rate.rs",
+        "else { self.least(assumed) }",
+        'else if crate::without("falling") { assumed } else { self.least(assumed) }',
     )]),
     ("following", "calibrations that follow: they stay as training left them", [(
         LEARNING,
