@@ -27,7 +27,7 @@ const AGAIN: Duration = Duration::from_millis(50);
 /// Serves each connection of `listener` by `serve`, in a task of its own, until `stop`; then those that are open have `grace`
 /// to end.
 pub async fn accept<F>(
-    listener: TcpListener,
+    listener: &TcpListener,
     grace: Duration,
     stop: CancellationToken,
     serve: impl Fn(TcpStream, Watcher, Arc<Place>) -> F,

@@ -11,31 +11,38 @@ mod heart;
 mod keeper;
 mod past;
 mod rest;
+mod running;
 mod settings;
 mod start;
 pub(crate) mod telling;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::config::{Config, Overlay, Problems, Sources};
 use crate::detect::fit_tasks::GAP;
+use crate::engine::Setup;
 use crate::engine::snapshot::Snapshot;
-use crate::scrape::{self, Job};
+use crate::scrape;
 use crate::serve::{self, Given, Guard, ReloadRequest, SettingsRequest, SettingsView, WebConfig};
+use crate::supervisor::{Pulse, Task};
 use crate::telemetry::{self, Telemetry};
 use begin::Storage;
 use heart::Message;
 use past::Models;
+use running::Running;
 use telling::Telling;
 
 pub use start::{NODE_EXPORTER, Quick, find_target, in_container, setup};
@@ -76,11 +83,18 @@ const QUEUE: usize = 64;
 
 /// Runs until `stop`. Everything that was begun has ended when this returns.
 pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
+    Box::pin(run_with(Telemetry::new(), start, stop)).await
+}
+
+async fn run_with(
+    (telemetry, registry): (Telemetry, Registry),
+    start: Start,
+    stop: CancellationToken,
+) -> Result<(), String> {
     // From here on SIGHUP is a wish, not the end.
     let hangup = start::Hangup::new();
     let seen = start.sources.file.as_deref().and_then(content);
     let was_blank = start.config.is_some() && start.sources.is_blank();
-    let (telemetry, registry) = Telemetry::new();
     let (messages, inbox) = mpsc::channel(QUEUE);
     let (show, snapshots) = watch::channel(Arc::new(Snapshot::default()));
     let (detect, asked) = mpsc::channel(16);
@@ -103,6 +117,8 @@ pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
         seen: [seen, None],
         routes: String::new(),
         was_blank,
+        taken: None,
+        is_between: false,
         models: None,
         storage: None,
         telling: Telling::default(),
@@ -110,7 +126,9 @@ pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
         is_new: true,
         memory_limit: Arc::default(),
     };
-    tokio::spawn(ceiling::watch(Arc::clone(&app.memory_limit), messages.downgrade(), start.give_back));
+    let tasks = telemetry.tasks.clone();
+    let looked_after = (Arc::clone(&app.memory_limit), messages.downgrade());
+    tokio::spawn(ceiling::keep(tasks.clone(), looked_after, start.give_back));
     if app.overlay.was_damaged() {
         app.telemetry.state_damaged();
     }
@@ -132,6 +150,7 @@ pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
         guard: Arc::new(start.guard),
         web: Arc::new(start.web),
         ready: Arc::clone(&ready),
+        tasks: tasks.clone(),
         started: Instant::now(),
         failed_login: Arc::new(move |reason| logins.login_failed(reason)),
         relay: Arc::new(move |body| telling::hand_in(&relay, body)),
@@ -148,10 +167,15 @@ pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
     });
     // The past of the targets may take seconds: alive at once, ready then.
     let is_loaded = start.config.is_some();
+    let asked = Asked { reloads, hangup, changes, kept };
     let watch = async {
         app.take_up(start.config, &messages).await;
         ready.store(is_loaded, Ordering::Relaxed);
-        app.watch_config((reloads, hangup), changes, kept, &messages, &ready).await;
+        tasks
+            .keep(Task::Config, stop.clone(), (&mut app, asked), |(app, asked), pulse| {
+                app.watch_config(asked, &messages, &ready, pulse).boxed()
+            })
+            .await;
     };
     // Heard whatever is waited for: the past, a validation, a receiver.
     tokio::select! {
@@ -165,6 +189,15 @@ pub async fn run(start: Start, stop: CancellationToken) -> Result<(), String> {
     app.end_senders().await;
     serving.cancel();
     server.await.map_err(|error| error.to_string())
+}
+
+/// What the app is asked for while it runs.
+struct Asked {
+    reloads: mpsc::Receiver<ReloadRequest>,
+    hangup: start::Hangup,
+    changes: mpsc::Receiver<SettingsRequest>,
+    /// Retrained models to be kept.
+    kept: mpsc::Receiver<heart::Kept>,
 }
 
 /// What is done without a configuration: nothing.
@@ -189,6 +222,10 @@ struct App {
     routes: String,
     /// The file had nothing in it when it was last taken up.
     was_blank: bool,
+    /// The configuration that runs; without one it idles.
+    taken: Option<Config>,
+    /// A configuration is being taken up; seen after a panic, the tasks of neither run.
+    is_between: bool,
     models: Option<Models>,
     /// What is kept where; `None` until a configuration has told.
     storage: Option<Storage>,
@@ -201,17 +238,26 @@ struct App {
     memory_limit: Arc<AtomicU64>,
 }
 
-/// The tasks of one configuration.
-struct Running {
-    stop_scrapers: CancellationToken,
-    scrapers: JoinSet<()>,
-    stop_senders: CancellationToken,
-    senders: JoinSet<()>,
+/// Tells the engine of a configuration. If it panics, with what it had before, it is told once more.
+async fn configure(setup: &Setup, pending: &[watch::Sender<bool>], messages: &mpsc::Sender<Message>) {
+    for _ in 0..2 {
+        let (reply, taken) = oneshot::channel();
+        // The channel outlives this call, so the engine always hears of it.
+        let _ = messages.send(Message::Reconfigure(Box::new(setup.clone()), pending.to_vec(), reply)).await;
+        if taken.await.is_ok() {
+            return;
+        }
+    }
+    tracing::error!(
+        "the engine panics at this configuration and goes on with the one before; please report it"
+    );
 }
 
 impl App {
     /// Tells the engine of a configuration and starts what it asks for; without one it idles.
     async fn take_up(&mut self, config: Option<Config>, messages: &mpsc::Sender<Message>) {
+        self.is_between = true;
+        let next = config.clone();
         let is_degraded = config.is_none();
         let mut config = config.unwrap_or_else(idle);
         self.watch_quick_target(&mut config);
@@ -236,25 +282,20 @@ impl App {
         self.telemetry.watches(&labels, &self.external_url);
         let known = setup.clone();
         let (pending, told): (Vec<_>, Vec<_>) = labels.iter().map(|_| watch::channel(false)).unzip();
-        // The channel outlives this call, so the engine always hears of it.
-        let _ = messages.send(Message::Reconfigure(Box::new(setup), pending)).await;
+        configure(&setup, &pending, messages).await;
         if !is_degraded && std::mem::take(&mut self.is_new) {
             let is_whole = self.begin(&config, known.clone(), messages).await;
             start::expect(&config, is_whole);
         }
         self.models.insert(Models::new(&config, known.targets.len() == 1)).look(messages).await;
-        let mut running = Running {
-            stop_scrapers: CancellationToken::new(),
-            scrapers: JoinSet::new(),
-            stop_senders: CancellationToken::new(),
-            senders: JoinSet::new(),
-        };
+        let mut running = Running::new(self.telemetry.tasks.clone());
         let targets = labels.into_iter().zip(told).collect();
         self.clock.follow_gaps_of(config.check_interval.0 * GAP);
         self.start_scrapers(&config, targets, &wanted, messages, &mut running);
         self.start_prober(&config, wanted, messages, &mut running);
         self.start_senders(&config, &mut running);
         self.running = Some(running);
+        (self.taken, self.is_between) = (next, false);
     }
 
     /// Adds what the quick start has found, where nothing else is to be watched.
@@ -264,109 +305,30 @@ impl App {
         }
     }
 
-    fn start_scrapers(
-        &self,
-        config: &Config,
-        targets: Vec<(crate::series::Labels, watch::Receiver<bool>)>,
-        wanted: &start::Selected,
-        messages: &mpsc::Sender<Message>,
-        running: &mut Running,
-    ) {
-        let timeout = config.scrape.timeout.0.min(config.check_interval.0);
-        let (scraped, mut inbox) = mpsc::channel(QUEUE);
-        for (target, (entry, (labels, pending))) in config.scrape.targets.iter().zip(targets).enumerate() {
-            let wanted = wanted.of(&labels);
-            let job = Job {
-                target,
-                labels,
-                interval: config.check_interval.0,
-                timeout,
-                max_body_size: config.scrape.max_body_size.0 as usize,
-                pending,
-                clock: self.clock.clone(),
-            };
-            let Some(exporter) = start::exporter(&entry.url, timeout, config.scrape.follow_redirects) else {
-                continue;
-            };
-            let reader = crate::exposition::Reader::new(Arc::new(wanted));
-            let reader = reader.within(config.scrape.limits(entry));
-            running.scrapers.spawn(scrape::run(
-                job,
-                exporter,
-                reader,
-                scraped.clone(),
-                running.stop_scrapers.clone(),
-            ));
-        }
-        let messages = messages.clone();
-        running.scrapers.spawn(async move {
-            while let Some(scraped) = inbox.recv().await {
-                if messages.send(Message::Scraped(Box::new(scraped))).await.is_err() {
-                    return;
-                }
-            }
-        });
-    }
-
-    fn start_prober(
-        &self,
-        config: &Config,
-        wanted: start::Selected,
-        messages: &mpsc::Sender<Message>,
-        running: &mut Running,
-    ) {
-        let Some(prober) = start::prober(config, &self.clock) else { return };
-        // A round that waits for the engine holds up the next one, which is left out then.
-        let (rounds, mut inbox) = mpsc::channel(1);
-        running.scrapers.spawn(prober.run(Arc::new(wanted), rounds, running.stop_scrapers.clone()));
-        let messages = messages.clone();
-        running.scrapers.spawn(async move {
-            while let Some(round) = inbox.recv().await {
-                if messages.send(Message::Probed(Box::new(round))).await.is_err() {
-                    return;
-                }
-            }
-        });
-    }
-
-    fn start_senders(&mut self, config: &Config, running: &mut Running) {
-        let (counters, snapshots) = (self.telemetry.alerts.clone(), self.snapshots.clone());
-        let stop = running.stop_senders.clone();
-        self.telling.start(config, &self.external_url, counters, snapshots, stop, &mut running.senders);
-    }
-
-    async fn end_scrapers(&mut self) {
-        if let Some(running) = &mut self.running {
-            running.stop_scrapers.cancel();
-            while running.scrapers.join_next().await.is_some() {}
-        }
-    }
-
-    /// Senders say their last and end; a receiver that hangs is not waited for longer than a request may take.
-    async fn end_senders(&mut self) {
-        if let Some(running) = &mut self.running {
-            running.stop_senders.cancel();
-            let ended = async { while running.senders.join_next().await.is_some() {} };
-            let _ = tokio::time::timeout(Duration::from_secs(12), ended).await;
-        }
-    }
-
-    /// Reloads when asked, when told by a signal, and when the file has changed; until it is dropped.
+    /// Reloads when asked, when told by a signal, and when the file has changed; until it is dropped. After a panic on the way
+    /// to another configuration it goes back to the one before.
     async fn watch_config(
         &mut self,
-        (mut reloads, mut hangup): (mpsc::Receiver<ReloadRequest>, start::Hangup),
-        mut changes: mpsc::Receiver<SettingsRequest>,
-        mut kept: mpsc::Receiver<heart::Kept>,
+        Asked { reloads, hangup, changes, kept }: &mut Asked,
         messages: &mpsc::Sender<Message>,
         ready: &AtomicBool,
+        pulse: &Pulse,
     ) {
+        pulse.busy();
+        if self.is_between {
+            tracing::error!("a configuration was not taken up whole; the one before is taken up again");
+            self.telemetry.reloaded(false, unix_now());
+            self.take_up(self.taken.clone(), messages).await;
+        }
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            pulse.idle();
             let (asked, reason) = tokio::select! {
                 Some(reply) = reloads.recv() => (Some(reply), "asked for"),
                 () = hangup.recv() => (None, "SIGHUP"),
                 Some(request) = changes.recv() => {
+                    pulse.busy();
                     self.change_settings(request, messages, ready).await;
                     continue;
                 }
@@ -376,6 +338,7 @@ impl App {
                 }
                 _ = look.tick() => (None, "file changed"),
             };
+            pulse.busy();
             if reason == "file changed" && !self.has_changed() {
                 if let Some(models) = &mut self.models {
                     models.look(messages).await;

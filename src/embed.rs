@@ -32,6 +32,7 @@ use crate::notify::counters::Counters;
 use crate::notify::level::{Identity, Level, Namer};
 use crate::scrape::config::Target;
 use crate::series::{Batch, Labels, METRIC_NAME, Origin, Sample};
+use crate::supervisor::{self, Tasks};
 
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
@@ -215,7 +216,8 @@ impl AlertManager {
             return;
         }
         let (snapshots, stop) = (self.show.subscribe(), self.stop.clone());
-        Telling::default().start(&self.config, "", Counters::default(), snapshots, stop, &mut self.senders);
+        let (tasks, counters) = (Tasks::default(), Counters::default());
+        Telling::default().start(&self.config, "", counters, snapshots, stop, (&tasks, &mut self.senders));
     }
 }
 
@@ -236,12 +238,14 @@ impl Pipeline {
         let (back, fitted) = channel();
         // Fits take seconds: they run beside, and end with the pipeline.
         std::thread::spawn(move || {
-            for Fit { target, asked, what } in inbox {
-                let what = what.run(&mut || ());
-                if back.send(Fit { target, asked, what }).is_err() {
-                    return;
+            Tasks::default().keep_thread(supervisor::Task::Fit, |_| {
+                for Fit { target, asked, what } in &inbox {
+                    let what = what.run(&mut || ());
+                    if back.send(Fit { target, asked, what }).is_err() {
+                        return;
+                    }
                 }
-            }
+            });
         });
         Self { detector, alerts, started: false, next_check: None, tasks, fitted: fitted.into() }
     }

@@ -18,7 +18,7 @@
 //! |---|---|---|
 //! | 0 words | `series`, `setting` | no clock, no I/O; import nothing of ours above them |
 //! | 1 core | `exposition`, `window`, `signal`, `detect`, `incident`, `engine` | synchronous, deterministic: no I/O, clock, environment or entropy |
-//! | 2 edges | `scrape`, `probe`, `hostmetrics`, `notify`, `serve`, `dataset`, `model_store`, `state`, `history`, `admission` | never import each other, but all may `disk`, `accept`, `negotiate` and `clock` |
+//! | 2 edges | `scrape`, `probe`, `hostmetrics`, `notify`, `serve`, `dataset`, `model_store`, `state`, `history`, `admission` | never import each other, but all may `disk`, `accept`, `negotiate`, `clock` and `supervisor` |
 //! | 3 whole | `telemetry`, `config`, `train`, `backtest`, `app`, `embed`, `cli` | compose; nobody imports `app` but `cli` and `embed`, and nobody these |
 //!
 //! The page is drawn of the same snapshots: `serve` records the recent course of every metric, draws the page's parts once
@@ -52,6 +52,8 @@
 //! 9. **What is kept goes on byte for byte.** An engine that was restored says what the one that was kept would have
 //!    said. Kept by tests of `detect::ensemble` and `tests/replay`.
 //! 10. **A bad configuration leaves the running one in place.**
+//! 11. **No task dies unnoticed.** What runs for as long as the process is kept by `supervisor`: after a panic it goes on
+//!     with its state and without what it had in hand, is counted, and fails `/-/healthy` while it is down or stuck.
 
 #![forbid(unsafe_code)]
 
@@ -87,6 +89,7 @@ pub mod setting;
 #[deny(clippy::disallowed_methods)]
 pub mod signal;
 pub mod state;
+pub mod supervisor;
 pub mod telemetry;
 pub mod train;
 #[deny(clippy::disallowed_methods)]

@@ -25,6 +25,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use futures_util::FutureExt;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -35,6 +36,7 @@ pub use web::WebConfig;
 
 use crate::engine::Unanswerable;
 use crate::engine::snapshot::{Detection, Snapshot};
+use crate::supervisor::{Task, Tasks};
 use course::Courses;
 use live::Live;
 
@@ -76,6 +78,8 @@ pub struct Given {
     pub web: Arc<WebConfig>,
     /// Set once the configuration is loaded.
     pub ready: Arc<AtomicBool>,
+    /// Long-lived tasks, of which one may be down.
+    pub tasks: Tasks,
     /// When the process started.
     pub started: Instant,
     /// Counts a login that failed, by reason.
@@ -113,9 +117,24 @@ pub async fn run(listener: TcpListener, given: Given, stop: CancellationToken) {
         live: Live::new(stop.clone()),
         bodies: Arc::new(Semaphore::new(BODIES)),
     };
-    let web = Arc::clone(&shared.web);
-    let following = tokio::spawn(live::follow(shared.clone(), stop.clone()));
-    connection::serve(listener, router(shared), web, stop).await;
+    let tasks = shared.tasks.clone();
+    let (router, web) = (router(shared.clone()), Arc::clone(&shared.web));
+    let (kept, token) = (tasks.clone(), stop.clone());
+    let following = tokio::spawn(async move {
+        let state = (shared, token.clone());
+        kept.keep(Task::Page, token, state, |(shared, stop), pulse| {
+            live::follow(shared, stop, pulse).boxed()
+        })
+        .await;
+    });
+    let until = stop.clone();
+    tasks
+        .keep(Task::Server, until, listener, |listener, pulse| {
+            pulse.busy();
+            pulse.idle();
+            connection::serve(listener, router.clone(), Arc::clone(&web), stop.clone()).boxed()
+        })
+        .await;
     // It ends by the same word.
     let _ = following.await;
 }
@@ -139,13 +158,17 @@ fn router(shared: Shared) -> Router {
         .with_state(shared)
 }
 
-/// Alive as long as the engine is.
+/// Alive as long as the engine and every long-lived task is.
 async fn healthy(State(shared): State<Shared>) -> Response {
-    if shared.snapshot.has_changed().is_ok() {
-        "dwcp-anomaly is healthy.\n".into_response()
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "The engine has ended.\n").into_response()
+    let mut problems = shared.tasks.problems();
+    if shared.snapshot.has_changed().is_err() {
+        problems.push("the engine has ended".to_owned());
     }
+    if problems.is_empty() {
+        return "dwcp-anomaly is healthy.\n".into_response();
+    }
+    let told = format!("dwcp-anomaly is not healthy: {}.\n", problems.join("; "));
+    (StatusCode::SERVICE_UNAVAILABLE, told).into_response()
 }
 
 async fn ready(State(shared): State<Shared>) -> Response {
@@ -167,6 +190,6 @@ async fn reload(State(shared): State<Shared>) -> Response {
             (StatusCode::INTERNAL_SERVER_ERROR, format!("failed to reload config: {problems}\n"))
                 .into_response()
         }
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n").into_response(),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "broken off; the log says why\n").into_response(),
     }
 }

@@ -15,6 +15,7 @@ use prometheus_client::registry::Registry;
 
 use crate::notify::counters::Counters;
 use crate::series::Labels;
+use crate::supervisor::Tasks;
 
 /// The sidecar's own metrics; cheap to clone.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ pub struct Telemetry {
     failed_logins: Family<FailedLogin, Counter>,
     /// Alerts by endpoint.
     pub alerts: Counters,
+    /// Long-lived tasks.
+    pub tasks: Tasks,
 }
 
 /// Buckets of the detection latency, in seconds.
@@ -114,6 +117,7 @@ impl Telemetry {
             reload_time: Gauge::default(),
             failed_logins: Family::default(),
             alerts: Counters::default(),
+            tasks: Tasks::default(),
         };
         for reason in ["bad_credentials", "too_many"] {
             drop(telemetry.failed_logins.get_or_create(&FailedLogin { reason }));
@@ -157,6 +161,11 @@ impl Telemetry {
             "dwcp_web_failed_logins",
             "Logins that were refused, by reason",
             all.failed_logins.clone(),
+        );
+        registry.register(
+            "dwcp_task_restarts",
+            "Long-lived tasks begun again after a panic",
+            all.tasks.restarts(),
         );
         registry.register("dwcp_alerts_sent", "Alerts taken by the endpoint", all.alerts.sent.clone());
         registry.register(

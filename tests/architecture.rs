@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What each module may import; of the layers, see `src/lib.rs`.
-const MAY_IMPORT: [(&str, &[&str]); 29] = [
+const MAY_IMPORT: [(&str, &[&str]); 30] = [
     ("series", &[]),
     ("setting", &["series"]),
     ("exposition", &["series"]),
@@ -17,21 +17,33 @@ const MAY_IMPORT: [(&str, &[&str]); 29] = [
     ("scrape", &["series", "setting", "exposition", "clock"]),
     ("probe", &["series", "setting", "exposition", "clock"]),
     ("hostmetrics", &["exposition", "series"]),
-    ("notify", &["series", "setting", "detect", "disk", "incident", "engine"]),
+    ("notify", &["series", "setting", "detect", "disk", "incident", "engine", "supervisor"]),
     (
         "serve",
-        &["series", "setting", "signal", "detect", "incident", "engine", "accept", "disk", "negotiate"],
+        &[
+            "series",
+            "setting",
+            "signal",
+            "detect",
+            "incident",
+            "engine",
+            "accept",
+            "disk",
+            "negotiate",
+            "supervisor",
+        ],
     ),
     ("dataset", &["series", "setting"]),
     ("clock", &["series"]),
     ("disk", &[]),
+    ("supervisor", &[]),
     ("accept", &[]),
     ("negotiate", &[]),
     ("model_store", &["series", "setting", "disk"]),
     ("state", &["series", "window", "detect", "engine", "disk"]),
     ("history", &["series", "setting"]),
     ("admission", &["series", "setting", "accept", "negotiate"]),
-    ("telemetry", &["series", "notify"]),
+    ("telemetry", &["series", "notify", "supervisor"]),
     ("backtest", &["series", "setting", "window", "signal", "detect", "engine", "config", "dataset"]),
     (
         "train",
@@ -73,9 +85,24 @@ const MAY_IMPORT: [(&str, &[&str]); 29] = [
             "state",
             "history",
             "train",
+            "supervisor",
         ],
     ),
-    ("embed", &["series", "setting", "detect", "engine", "incident", "notify", "scrape", "config", "app"]),
+    (
+        "embed",
+        &[
+            "series",
+            "setting",
+            "detect",
+            "engine",
+            "incident",
+            "notify",
+            "scrape",
+            "config",
+            "app",
+            "supervisor",
+        ],
+    ),
     (
         "cli",
         &[

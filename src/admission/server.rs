@@ -53,7 +53,7 @@ pub async fn run(listener: TcpListener, shared: Shared, stop: CancellationToken)
     let acceptor = TlsAcceptor::from(shared.serving.config()?);
     let router = routes().fallback(inject);
     let router = finish(router, shared);
-    accept(listener, GRACE, stop, |stream, watcher, place| {
+    accept(&listener, GRACE, stop, |stream, watcher, place| {
         serve(stream, router.clone(), Some(acceptor.clone()), watcher, place)
     })
     .await;
@@ -63,7 +63,7 @@ pub async fn run(listener: TcpListener, shared: Shared, stop: CancellationToken)
 /// Serves metrics and health in the clear until `stop`.
 pub async fn run_plain(listener: TcpListener, shared: Shared, stop: CancellationToken) {
     let router = finish(routes(), shared);
-    accept(listener, GRACE, stop, |stream, watcher, place| {
+    accept(&listener, GRACE, stop, |stream, watcher, place| {
         serve(stream, router.clone(), None, watcher, place)
     })
     .await;

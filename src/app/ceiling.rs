@@ -6,10 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::heart::Message;
 use crate::engine::Setup;
+use crate::supervisor::{Pulse, Task, Tasks};
 
 /// How often it is looked at, and how long what was given up may take to show.
 const LOOK: Duration = Duration::from_secs(5);
@@ -66,15 +69,28 @@ fn resident() -> Option<u64> {
     Some(statm.resident * procfs::page_size())
 }
 
+/// Keeps somebody looking after the limit until the engine ends.
+pub(super) async fn keep(tasks: Tasks, state: (Arc<AtomicU64>, mpsc::WeakSender<Message>), give_back: fn()) {
+    let stop = CancellationToken::new();
+    tasks
+        .keep(Task::Memory, stop, state, |(limit, messages), pulse| {
+            watch(limit, messages, give_back, pulse).boxed()
+        })
+        .await;
+}
+
 /// Looks after the limit until the engine ends.
-pub(super) async fn watch(limit: Arc<AtomicU64>, messages: mpsc::WeakSender<Message>, give_back: fn()) {
+async fn watch(limit: &AtomicU64, messages: &mpsc::WeakSender<Message>, give_back: fn(), pulse: &Pulse) {
     let mut ticks = tokio::time::interval(LOOK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
+        pulse.idle();
         ticks.tick().await;
+        pulse.busy();
         let Some(messages) = messages.upgrade() else { return };
         give_back();
-        let Some(used) = resident() else { return };
+        // It could not be read now, as there are too many open files, perhaps.
+        let Some(used) = resident() else { continue };
         let limit = limit.load(Ordering::Relaxed);
         let is_short = limit > 0 && used as f64 > FULL * limit as f64;
         if is_short && messages.send(Message::Shed { used, limit }).await.is_err() {

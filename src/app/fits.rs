@@ -14,6 +14,7 @@ use super::rest::Rest;
 use crate::detect::fit_tasks::Kind;
 use crate::engine::Fit;
 use crate::series::Labels;
+use crate::supervisor::{Pulse, Task, Tasks};
 use turns::{Turn, Turns};
 
 /// Threads at most: each takes a tenth of a core.
@@ -45,21 +46,23 @@ fn threads() -> usize {
 impl<T: Send + 'static> Fits<T> {
     /// Has `run` run each fit that is asked for; it answers whether anybody wants the next one.
     pub(super) fn start(
+        tasks: &Tasks,
         run: impl Fn(Fit<T>, &mut Rest) -> bool + Clone + Send + 'static,
     ) -> Result<Self, String> {
-        Self::on(threads(), run)
+        Self::on(threads(), tasks, run)
     }
 
     fn on(
         threads: usize,
+        tasks: &Tasks,
         run: impl Fn(Fit<T>, &mut Rest) -> bool + Clone + Send + 'static,
     ) -> Result<Self, String> {
         let shared = Arc::new(Shared { turns: Mutex::new(Turns::default()), changed: Condvar::new() });
         let fits = Self { shared };
         for _ in 0..threads {
-            let (shared, run) = (Arc::clone(&fits.shared), run.clone());
-            let spawned =
-                std::thread::Builder::new().name("fit".to_owned()).spawn(move || work(&shared, &run));
+            let (shared, run, tasks) = (Arc::clone(&fits.shared), run.clone(), tasks.clone());
+            let work = move || tasks.keep_thread(Task::Fit, |pulse| work(&shared, &run, pulse));
+            let spawned = std::thread::Builder::new().name("fit".to_owned()).spawn(work);
             spawned.map_err(|error| error.to_string())?;
         }
         Ok(fits)
@@ -84,8 +87,12 @@ impl<T> Drop for Fits<T> {
     }
 }
 
-fn work<T>(shared: &Shared<T>, run: &impl Fn(Fit<T>, &mut Rest) -> bool) {
-    while let Some(Turn { target, kind, what, since }) = wait(shared) {
+fn work<T>(shared: &Shared<T>, run: &impl Fn(Fit<T>, &mut Rest) -> bool, pulse: &Pulse) {
+    loop {
+        // A fit may take very long, at a tenth of a core: it is never said to be stuck.
+        pulse.busy();
+        pulse.idle();
+        let Some(Turn { target, kind, what, since }) = wait(shared) else { return };
         let mut rest = Rest::new(since);
         let outcome = catch_unwind(AssertUnwindSafe(|| run(what, &mut rest)));
         if outcome.is_err() {
@@ -132,7 +139,7 @@ mod tests {
     fn fits(threads: usize) -> (Fits<Work>, Receiver<u32>) {
         let (sender, results) = channel();
         let run = move |fit: Fit<Work>, _: &mut Rest| sender.send((fit.what)()).is_ok();
-        (Fits::on(threads, run).unwrap(), results)
+        (Fits::on(threads, &Tasks::default(), run).unwrap(), results)
     }
 
     fn fit(target: &str, what: Work) -> Fit<Work> {

@@ -1,10 +1,14 @@
 //! The engine's thread: takes messages one by one, steps the engine, publishes what it shows.
 
+mod said;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::fits::Fits;
 use super::keeper::{self, Keeper};
@@ -12,16 +16,15 @@ use super::rest::Rest;
 use crate::detect::fit_tasks::{Model, Task};
 use crate::detect::model_set::ModelSet;
 use crate::detect::shadow::{FAULTS, Retrained};
-use crate::engine::held::Taken;
 use crate::engine::kept::Restored;
 use crate::engine::noticed::Noticed;
-use crate::engine::snapshot::Snapshot;
-use crate::engine::{Change, Engine, Event, Fit, Health, Memories, Setup, Step, Unanswerable};
-use crate::incident::State;
+use crate::engine::snapshot::{Snapshot, TargetSnapshot};
+use crate::engine::{Engine, Event, Fit, Health, Memories, Setup, Step, Unanswerable};
 use crate::scrape::Scraped;
 use crate::series::{Batch, Labels};
 use crate::serve::DetectRequest;
 use crate::state::Loaded;
+use crate::supervisor::{self, Pulse};
 use crate::telemetry::Telemetry;
 use crate::telemetry::log::Damper;
 
@@ -31,8 +34,8 @@ pub(super) enum Message {
     /// A round of probes, which every target's signals may read.
     Probed(Box<Batch>),
     Fitted(Box<Fit<Model>>),
-    /// With a place for each target to say whether an incident of it is pending.
-    Reconfigure(Box<Setup>, Vec<watch::Sender<bool>>),
+    /// With a place for each target to say whether an incident of it is pending, and one for that it was taken up.
+    Reconfigure(Box<Setup>, Vec<watch::Sender<bool>>, oneshot::Sender<()>),
     Detect(DetectRequest),
     /// A model set from the store, with its version.
     Models(Box<ModelSet>, String),
@@ -83,15 +86,17 @@ impl Heart {
 /// Starts the engine; it ends when the last sender of messages is gone.
 pub(super) fn spawn(
     mut inbox: mpsc::Receiver<Message>,
-    mut asked: mpsc::Receiver<DetectRequest>,
+    asked: mpsc::Receiver<DetectRequest>,
     back: mpsc::WeakSender<Message>,
     show: watch::Sender<Arc<Snapshot>>,
     telemetry: Telemetry,
     keep: mpsc::Sender<Kept>,
 ) -> Result<Heart, String> {
     let fitted = back.clone();
-    let fits = Fits::start(move |job, rest: &mut Rest| fit(job, rest, &fitted, &keep))?;
+    let tasks = telemetry.tasks.clone();
+    let fits = Fits::start(&tasks, move |job, rest: &mut Rest| fit(job, rest, &fitted, &keep))?;
     let (end, ended) = oneshot::channel();
+    let own = tasks.clone();
     std::thread::Builder::new()
         .name("engine".to_owned())
         .spawn(move || {
@@ -105,34 +110,42 @@ pub(super) fn spawn(
                 checks: Vec::new(),
                 keeper: None,
             };
-            while let Some(message) = inbox.blocking_recv() {
-                heart.beat(message);
-            }
-            heart.finish();
+            // A message that the engine panics at is gone; what it had learned stays.
+            own.keep_thread(supervisor::Task::Engine, |pulse| {
+                while let Some(message) = inbox.blocking_recv() {
+                    pulse.busy();
+                    heart.beat(message);
+                    pulse.idle();
+                }
+                heart.finish();
+            });
             drop(end);
         })
         .map_err(|error| error.to_string())?;
-    let keeping = back.clone();
+    let (keeping, own) = (back.clone(), tasks.clone());
     tokio::spawn(async move {
-        let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + keeper::EVERY, keeper::EVERY);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            let Some(messages) = keeping.upgrade() else { return };
-            if messages.send(Message::Keep).await.is_err() {
-                return;
-            }
-        }
+        let (task, stop) = (supervisor::Task::State, CancellationToken::new());
+        own.keep(task, stop, keeping, |keeping, pulse| keeper::remind(keeping, pulse).boxed()).await;
     });
     tokio::spawn(async move {
-        while let Some(request) = asked.recv().await {
-            let Some(messages) = back.upgrade() else { return };
-            if messages.send(Message::Detect(request)).await.is_err() {
-                return;
-            }
-        }
+        let (task, stop) = (supervisor::Task::Detect, CancellationToken::new());
+        let state = (asked, back);
+        tasks.keep(task, stop, state, |(asked, back), pulse| hand_on(asked, back, pulse).boxed()).await;
     });
     Ok(Heart { ended })
+}
+
+/// Hands questions to the engine.
+async fn hand_on(asked: &mut mpsc::Receiver<DetectRequest>, back: &mpsc::WeakSender<Message>, pulse: &Pulse) {
+    pulse.idle();
+    while let Some(request) = asked.recv().await {
+        pulse.busy();
+        let Some(messages) = back.upgrade() else { return };
+        if messages.send(Message::Detect(request)).await.is_err() {
+            return;
+        }
+        pulse.idle();
+    }
 }
 
 /// Runs one fit; whether the engine is still there.
@@ -201,11 +214,13 @@ impl Beating {
         match message {
             Message::Scraped(scraped) => self.scraped(*scraped),
             Message::Probed(batch) => self.probed(&batch),
-            Message::Fitted(fit) => self.step(Event::Install(*fit)),
-            Message::Reconfigure(setup, pending) => {
+            Message::Fitted(fit) => self.fitted(*fit),
+            Message::Reconfigure(setup, pending, taken) => {
                 self.checks = vec![0; pending.len()];
                 self.pending = pending;
                 self.reconfigure(setup);
+                // Whoever asked may have left.
+                let _ = taken.send(());
             }
             Message::Detect(request) => self.detect(request),
             Message::Models(set, version) => self.adopt(&set, &version),
@@ -330,7 +345,27 @@ impl Beating {
     fn probed(&mut self, batch: &Batch) {
         let targets = self.engine.as_ref().map_or(0, Engine::targets);
         for target in 0..targets {
-            self.step(Event::Batch(target, batch.clone(), None));
+            self.guarded(target, |heart| heart.step(Event::Batch(target, batch.clone(), None)));
+        }
+    }
+
+    fn fitted(&mut self, fit: Fit<Model>) {
+        let is_its = |shown: &Arc<TargetSnapshot>| shown.labels == fit.target;
+        let target = self.show.borrow().targets.iter().position(is_its);
+        match target {
+            Some(target) => self.guarded(target, |heart| heart.step(Event::Install(fit))),
+            None => self.step(Event::Install(fit)),
+        }
+    }
+
+    /// Does what concerns one target; if that panics, the target starts over.
+    fn guarded(&mut self, target: usize, work: impl FnOnce(&mut Self)) {
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(self))).is_err() {
+            tracing::error!(
+                target,
+                "judging a target panicked; it starts over, the others go on. Please report it"
+            );
+            self.engine.iter_mut().for_each(|engine| engine.restart(target));
         }
     }
 
@@ -341,17 +376,10 @@ impl Beating {
         let failure = failure.map(|failure| failure.to_string());
         let health = Health { failure, exposed: page.exposed, rejected: page.rejected };
         let check = if confirms { Event::Confirm(target, at) } else { Event::Tick(target, at) };
-        let judged = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            self.step(Event::Batch(target, batch, Some(health)));
-            self.step(check);
-        }));
-        if judged.is_err() {
-            tracing::error!(
-                target,
-                "judging a target panicked; it starts over, the others go on. Please report it"
-            );
-            self.engine.iter_mut().for_each(|engine| engine.restart(target));
-        }
+        self.guarded(target, |heart| {
+            heart.step(Event::Batch(target, batch, Some(health)));
+            heart.step(check);
+        });
         self.publish();
         self.tell_missing(target);
         if let (Some(pending), Some(engine)) = (self.pending.get(target), &self.engine) {
@@ -365,8 +393,8 @@ impl Beating {
     fn step(&mut self, event: Event) {
         let Some(engine) = &mut self.engine else { return };
         let Step { changes, tasks, taken, noticed } = engine.step(event);
-        changes.iter().for_each(log);
-        taken.iter().for_each(log_taken);
+        changes.iter().for_each(said::moved);
+        taken.iter().for_each(said::taken);
         for Noticed { target, metric, what } in &noticed {
             tracing::warn!(%target, metric = metric.get("metric_name"), "{what}");
         }
@@ -457,37 +485,4 @@ impl Beating {
             );
         }
     }
-}
-
-fn log_taken(taken: &Taken) {
-    tracing::info!(
-        target = %taken.target,
-        model = taken.model.name(),
-        asked_at_check = taken.asked,
-        effective_at_check = taken.effective,
-        "a fit has taken effect"
-    );
-}
-
-fn log(change: &Change) {
-    let instance = change.target.get("instance").unwrap_or_default();
-    let metric = change.metric.get("metric_name").unwrap_or_default();
-    let reason = change.transition.reason.name();
-    let Some(incident) = &change.incident else {
-        tracing::debug!(instance, metric, reason, state = ?change.transition.to, "incident");
-        return;
-    };
-    let votes: Vec<&str> = incident.votes().map(|(detector, _)| detector.name()).collect();
-    let msg = if change.transition.to == State::Resolved { "incident resolved" } else { "incident firing" };
-    tracing::info!(
-        instance,
-        metric,
-        severity = incident.severity().name(),
-        reason,
-        value = %crate::setting::short(incident.value),
-        expected = %incident.expected.map(crate::setting::short).unwrap_or_default(),
-        score = %crate::setting::short(incident.worst.score),
-        votes = %votes.join(","),
-        "{msg}"
-    );
 }

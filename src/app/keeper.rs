@@ -10,11 +10,15 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use tokio::sync::mpsc;
+
+use super::heart::Message;
 use crate::engine::Engine;
 use crate::engine::held::Taken;
 use crate::engine::kept::{Incidents, KeptTarget};
 use crate::series::Labels;
 use crate::state::{Directory, Error, Known, Loaded};
+use crate::supervisor::{Pulse, Task};
 use crate::telemetry::Telemetry;
 use crate::telemetry::log::Damper;
 
@@ -88,9 +92,10 @@ impl Keeper {
             Reports { path: path.to_owned(), telemetry: telemetry.clone(), damper: Damper::new(REPEAT) };
         let (jobs, inbox) = sync_channel(1);
         let (shared, own) = (Arc::clone(&directory), reports.clone());
-        let writer = std::thread::Builder::new()
-            .name("state".to_owned())
-            .spawn(move || write(&shared, &inbox, &own))?;
+        let writer = std::thread::Builder::new().name("state".to_owned()).spawn(move || {
+            let tasks = own.telemetry.tasks.clone();
+            tasks.keep_thread(Task::State, |pulse| write(&shared, &inbox, &own, pulse));
+        })?;
         Ok(Self { directory, jobs, writer, reports, last: Instant::now() })
     }
 
@@ -138,9 +143,26 @@ impl Keeper {
     }
 }
 
-fn write(directory: &Directory, jobs: &Receiver<Job>, reports: &Reports) {
+/// Has the engine hand out its state now and then.
+pub(super) async fn remind(messages: &mpsc::WeakSender<Message>, pulse: &Pulse) {
+    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + EVERY, EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    pulse.busy();
+    loop {
+        pulse.idle();
+        ticks.tick().await;
+        pulse.busy();
+        let Some(messages) = messages.upgrade() else { return };
+        if messages.send(Message::Keep).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn write(directory: &Directory, jobs: &Receiver<Job>, reports: &Reports, pulse: &Pulse) {
     let mut known = Known::default();
     while let Ok(job) = jobs.recv() {
+        pulse.busy();
         match job {
             Job::Settle => reports.written("incidents", directory.settle_incidents()),
             Job::State(targets, incidents) => {
@@ -152,6 +174,7 @@ fn write(directory: &Directory, jobs: &Receiver<Job>, reports: &Reports) {
                 reports.written("targets that are gone", directory.forget_others(&labels, FORGOTTEN));
             }
         }
+        pulse.idle();
     }
 }
 

@@ -28,6 +28,7 @@ use crate::notify::relay::{NotTaken, Relay};
 use crate::series::{Labels, Timestamp};
 use crate::serve::Refused;
 use crate::setting::told;
+use crate::supervisor::Tasks;
 
 /// Takes in what another sidecar posts, if anybody is there to be told of it.
 pub(super) fn hand_in(relay: &Relay, body: &[u8]) -> Result<(), Refused> {
@@ -55,7 +56,7 @@ impl Telling {
         counters: Counters,
         snapshots: watch::Receiver<Arc<Snapshot>>,
         stop: CancellationToken,
-        tasks: &mut JoinSet<()>,
+        (tasks, senders): (&Tasks, &mut JoinSet<()>),
     ) {
         let now = Timestamp::from_seconds(unix_now() as f64);
         self.relay.has_listeners(!config.alert.alertmanagers.is_empty() || config.alert.has_channels());
@@ -68,10 +69,11 @@ impl Telling {
         let courier = Courier { desk, channels: notifiers, log, relay: self.relay.clone() };
         let (tell, found) = watch::channel::<Vec<Endpoint>>(discovery::named(&config.alert.alertmanagers));
         let entries = config.alert.alertmanagers.clone();
-        tasks.spawn(async move {
-            // The one looks only for as long as the other listens.
-            tokio::join!(courier.run(snapshots, found, stop), discovery::run(entries, tell));
-        });
+        let (kept, token) = (tasks.clone(), stop.clone());
+        senders.spawn(async move { courier.run(&kept, snapshots, found, token).await });
+        let kept = tasks.clone();
+        // They are looked for only for as long as the courier listens.
+        senders.spawn(async move { discovery::run(&kept, entries, tell, stop).await });
     }
 
     /// The notification log in `path`: the same through all reloads, and nothing on the disk where nobody needs it.

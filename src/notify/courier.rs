@@ -22,6 +22,7 @@ use super::relay::Relay;
 use super::retry::{Failure, Kind};
 use crate::engine::snapshot::Snapshot;
 use crate::series::Timestamp;
+use crate::supervisor::{Pulse, Task, Tasks};
 
 /// A level is heard at least this often, so that nothing is due unnoticed,
 const AT_LEAST: Duration = Duration::from_secs(1);
@@ -47,76 +48,137 @@ pub struct Courier {
 }
 
 impl Courier {
-    /// Tells until the snapshots end or `stop` is called, and then what is left, for a while.
+    /// Tells until the snapshots end or `stop` is called, and then what is left, for a while. After a panic it goes on with
+    /// all it owes; alerts handed in that are poison are dropped then.
     pub async fn run(
-        mut self,
-        mut snapshots: watch::Receiver<Arc<Snapshot>>,
-        mut found: watch::Receiver<Vec<Endpoint>>,
+        self,
+        tasks: &Tasks,
+        snapshots: watch::Receiver<Arc<Snapshot>>,
+        found: watch::Receiver<Vec<Endpoint>>,
         stop: CancellationToken,
     ) {
-        let (mut alertmanagers, said) = (Clients::default(), Said::default());
-        let mut under_way: JoinSet<Report> = JoinSet::new();
-        let mut clock = Clock::new();
-        let mut relayed = self.relay.changes();
-        alertmanagers.take(&found.borrow_and_update());
-        self.desk.know(alertmanagers.urls(), now());
+        let round = Round::new(self, snapshots, found, stop.clone());
+        tasks.keep(Task::Alerts, stop, round, |round, pulse| round.run(pulse).boxed()).await;
+    }
+}
+
+/// A courier on the way: everything that it needs again after a panic.
+struct Round {
+    courier: Courier,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    found: watch::Receiver<Vec<Endpoint>>,
+    stop: CancellationToken,
+    relayed: watch::Receiver<()>,
+    alertmanagers: Clients,
+    said: Said,
+    clock: Clock,
+    /// To be begun.
+    errands: Vec<Errand>,
+    under_way: JoinSet<Report>,
+    has_begun: bool,
+    /// When it ends, whatever is left to tell.
+    deadline: Option<Instant>,
+}
+
+impl Round {
+    fn new(
+        courier: Courier,
+        snapshots: watch::Receiver<Arc<Snapshot>>,
+        found: watch::Receiver<Vec<Endpoint>>,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            relayed: courier.relay.changes(),
+            courier,
+            snapshots,
+            found,
+            stop,
+            alertmanagers: Clients::default(),
+            said: Said::default(),
+            clock: Clock::new(),
+            errands: Vec::new(),
+            under_way: JoinSet::new(),
+            has_begun: false,
+            deadline: None,
+        }
+    }
+
+    async fn run(&mut self, pulse: &Pulse) {
+        if std::mem::replace(&mut self.has_begun, true) {
+            let desk = &self.courier.desk;
+            self.courier.relay.keep_only(|alert| desk.can_tell(alert, now()));
+        }
+        self.meet(now());
         let mut heard: Option<Instant> = None;
         let mut is_news = true;
-        let mut deadline = None;
         loop {
-            let at = self.now(&mut clock);
+            pulse.busy();
+            let at = self.now();
             let pause = if is_news { AT_MOST } else { AT_LEAST };
-            if heard.is_none_or(|heard| heard.elapsed() >= pause) || deadline.is_some() {
-                let snapshot = Arc::clone(&snapshots.borrow_and_update());
-                self.desk.hear(snapshot, &self.relay.alerts(at), at);
+            if heard.is_none_or(|heard| heard.elapsed() >= pause) || self.deadline.is_some() {
+                let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
+                let relayed = self.courier.relay.alerts(at);
+                self.courier.desk.hear(snapshot, &relayed, at);
                 (heard, is_news) = (Some(Instant::now()), false);
             }
-            self.remember().await;
-            for errand in self.desk.errands(at) {
-                self.carry(errand, &alertmanagers, &said, &mut under_way);
+            self.courier.remember().await;
+            self.courier.desk.add_errands(&mut self.errands, at);
+            for errand in std::mem::take(&mut self.errands) {
+                self.courier.carry(errand, &self.alertmanagers, &self.said, &mut self.under_way);
             }
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline || self.desk.is_idle(at)) {
+            let is_over = |deadline| Instant::now() >= deadline || self.courier.desk.is_idle(at);
+            if self.deadline.is_some_and(is_over) {
                 return;
             }
             let since = heard.map(|heard| heard.elapsed()).unwrap_or_default();
             let wait = if is_news { AT_MOST } else { AT_LEAST }.saturating_sub(since);
-            let due = self.desk.due().map_or(wait, |due| due.since(at).min(wait));
+            let due = self.courier.desk.due().map_or(wait, |due| due.since(at).min(wait));
+            pulse.idle();
             tokio::select! {
-                changed = snapshots.changed(), if deadline.is_none() => {
+                changed = self.snapshots.changed(), if self.deadline.is_none() => {
                     is_news = true;
                     if changed.is_err() {
-                        deadline = Some(Instant::now() + GRACE);
+                        self.deadline = Some(Instant::now() + GRACE);
                     }
                 }
-                Ok(()) = relayed.changed() => is_news = true,
-                Ok(()) = found.changed() => {
-                    alertmanagers.take(&found.borrow_and_update());
-                    self.desk.know(alertmanagers.urls(), at);
+                Ok(()) = self.relayed.changed() => is_news = true,
+                Ok(()) = self.found.changed() => {
+                    self.meet(at);
                     is_news = true;
                 }
-                Some(report) = under_way.join_next(), if !under_way.is_empty() => {
+                Some(report) = self.under_way.join_next(), if !self.under_way.is_empty() => {
                     // A task neither panics, as what it runs is caught, nor is it aborted.
                     if let Ok(report) = report {
-                        let at = self.now(&mut clock);
-                        self.desk.report(&report, at);
+                        let at = self.now();
+                        self.courier.desk.report(&report, at);
                     }
                 }
                 () = tokio::time::sleep(due.max(SHORTEST)) => {}
-                () = stop.cancelled(), if deadline.is_none() => deadline = Some(Instant::now() + GRACE),
+                () = self.stop.cancelled(), if self.deadline.is_none() => {
+                    self.deadline = Some(Instant::now() + GRACE);
+                }
             }
         }
     }
 
+    /// Takes up the Alertmanagers that there are now.
+    fn meet(&mut self, at: Timestamp) {
+        self.alertmanagers.take(&self.found.borrow_and_update());
+        self.courier.desk.know(self.alertmanagers.urls(), at);
+    }
+
     /// The wall clock; when it was set, the desk is told.
-    fn now(&mut self, clock: &mut Clock) -> Timestamp {
-        let (at, set_by) = clock.read();
+    fn now(&mut self) -> Timestamp {
+        let (at, set_by) = self.clock.read();
         if set_by.abs() > STEP {
             tracing::info!(milliseconds = set_by, "the clock was set");
-            self.desk.shift(set_by);
+            self.courier.desk.shift(set_by);
         }
         at
     }
+}
 
+impl Courier {
     fn carry(&self, errand: Errand, alertmanagers: &Clients, said: &Said, under_way: &mut JoinSet<Report>) {
         let said = said.clone();
         match errand {
@@ -253,3 +315,6 @@ impl Clock {
         (wall, set_by)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@
 //! errands, at most one for each receiver at a time, so that one that hangs holds up no other; whoever runs them reports.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -155,6 +156,12 @@ impl Desk {
     /// What is to be begun now.
     pub fn errands(&mut self, now: Timestamp) -> Vec<Errand> {
         let mut errands = Vec::new();
+        self.add_errands(&mut errands, now);
+        errands
+    }
+
+    /// The same at the end of `errands`: where one of them panics, those before it are not lost.
+    pub fn add_errands(&mut self, errands: &mut Vec<Errand>, now: Timestamp) {
         for (url, outbox) in &mut self.outboxes {
             if let Some(batch) = outbox.next_batch(now) {
                 errands.push(Errand::Post(url.clone(), batch));
@@ -165,7 +172,21 @@ impl Desk {
         for (at, (_, ledger)) in self.channels.iter_mut().enumerate() {
             errands.extend(ledger.next(&self.level, now).map(|message| Errand::Tell(at, message)));
         }
-        errands
+    }
+
+    /// Whether `alert` can be told to anybody: telling it, alone, does not panic.
+    pub fn can_tell(&self, alert: &Arc<Alert>, now: Timestamp) -> bool {
+        let tell = || {
+            let (identity, alone) = (Arc::clone(&self.setting.identity), std::slice::from_ref(alert));
+            let level = Level::new(Arc::default(), alone, identity, &mut Namer::default(), now);
+            for case in &level.cases {
+                case.steps.iter().for_each(|step| drop(Posted::of(&level.alert(case, step))));
+                self.channels.iter().for_each(|(channel, _)| {
+                    channel.takes.case(case, &*self.setting.route);
+                });
+            }
+        };
+        catch_unwind(AssertUnwindSafe(tell)).is_ok()
     }
 
     /// How an errand went.

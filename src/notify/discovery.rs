@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use serde::Deserialize;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::config::{Alertmanager, DnsSd, Scheme};
 use super::dns;
 use crate::setting::pattern::anchored;
 use crate::setting::{Access, Address};
+use crate::supervisor::{Pulse, Task, Tasks};
 
 /// One Alertmanager to tell.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,33 +51,46 @@ pub async fn once(entries: &[Alertmanager]) -> Result<Vec<Endpoint>, String> {
 }
 
 /// Keeps `found` up to date until nobody looks any more. What cannot be asked now is left as it was.
-pub async fn run(entries: Vec<Alertmanager>, found: watch::Sender<Vec<Endpoint>>) {
-    let looks = entries.into_iter().map(|entry| watch_entry(entry, found.clone()));
-    futures_util::future::join_all(looks).await;
+pub async fn run(
+    tasks: &Tasks,
+    entries: Vec<Alertmanager>,
+    found: watch::Sender<Vec<Endpoint>>,
+    stop: CancellationToken,
+) {
+    let entries: Vec<Entry> = entries.into_iter().map(|entry| (entry, Vec::new())).collect();
+    tasks
+        .keep(Task::Discovery, stop, (entries, found), |(entries, found), pulse| {
+            let looks: Vec<_> = entries.iter_mut().map(|entry| watch_entry(entry, found, pulse)).collect();
+            futures_util::future::join_all(looks).map(drop).boxed()
+        })
+        .await;
 }
 
-async fn watch_entry(entry: Alertmanager, found: watch::Sender<Vec<Endpoint>>) {
+/// With what was found of it last.
+type Entry = (Alertmanager, Vec<Endpoint>);
+
+async fn watch_entry((entry, before): &mut Entry, found: &watch::Sender<Vec<Endpoint>>, pulse: &Pulse) {
     let every = match (&entry.file_sd, &entry.dns_sd) {
         (Some(sd), _) => sd.refresh_interval.0,
         (None, Some(sd)) => sd.refresh_interval.0,
         (None, None) => return,
     };
-    let mut before: Vec<Endpoint> = Vec::new();
     let mut wrong = String::new();
     loop {
+        pulse.busy();
         match entry.look().await {
             Ok(addresses) => {
                 let mut now: Vec<Endpoint> =
                     addresses.iter().take(MOST).map(|url| entry.endpoint(url)).collect();
                 now.dedup_by(|a, b| a.url == b.url);
-                if now != before {
+                if now != *before {
                     let urls: Vec<&str> = now.iter().map(|endpoint| endpoint.url.as_str()).collect();
                     tracing::info!(alertmanagers = urls.join(" "), "alertmanagers found");
                     found.send_modify(|all| {
                         all.retain(|known| !before.contains(known));
                         all.extend(now.iter().cloned());
                     });
-                    before = now;
+                    *before = now;
                 }
                 wrong.clear();
             }
@@ -84,6 +100,7 @@ async fn watch_entry(entry: Alertmanager, found: watch::Sender<Vec<Endpoint>>) {
                 wrong = error;
             }
         }
+        pulse.idle();
         tokio::select! {
             () = tokio::time::sleep(every) => {}
             () = found.closed() => return,
@@ -242,7 +259,9 @@ mod tests {
         };
         let entry = Alertmanager { file_sd: Some(sd), ..Alertmanager::default() };
         let (tell, mut found) = watch::channel(Vec::new());
-        let looking = tokio::spawn(run(vec![entry], tell));
+        let looking = tokio::spawn(async move {
+            run(&Tasks::default(), vec![entry], tell, CancellationToken::new()).await;
+        });
         let urls = |found: &watch::Receiver<Vec<Endpoint>>| -> Vec<String> {
             found.borrow().iter().map(|endpoint| endpoint.url.clone()).collect()
         };

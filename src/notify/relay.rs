@@ -51,6 +51,11 @@ impl Held {
         true
     }
 
+    fn forget(&mut self, labels: &Labels) {
+        let gone = self.alerts.remove(&fingerprint(labels));
+        self.bytes -= gone.map_or(0, |alert| weight(&alert));
+    }
+
     fn forget_before(&mut self, now: Timestamp) {
         self.alerts.retain(|_, alert| now.since(alert.ends_at) <= RESOLVED_FOR);
         self.bytes = self.alerts.values().map(|alert| weight(alert)).sum();
@@ -180,6 +185,16 @@ impl Relay {
             Arc::new(Alert { resolved: true, ..Alert::clone(alert) })
         };
         held.alerts.values().map(with_end).collect()
+    }
+
+    /// Lets go of what is not `sound`, which may be poison to whoever tells it.
+    pub fn keep_only(&self, sound: impl Fn(&Arc<Alert>) -> bool) {
+        let held = || self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: Vec<Arc<Alert>> = held().alerts.values().cloned().collect();
+        for alert in all.iter().filter(|alert| !sound(alert)) {
+            tracing::error!(labels = %alert.labels, "an alert handed in cannot be told and is dropped; please report it");
+            held().forget(&alert.labels);
+        }
     }
 
     /// Changes whenever something is handed in.

@@ -44,7 +44,7 @@ pub(super) struct Peer {
 
 /// Takes connections until told to stop, then lets open requests end.
 pub(super) async fn serve(
-    listener: TcpListener,
+    listener: &TcpListener,
     router: Router,
     web: Arc<WebConfig>,
     stop: CancellationToken,

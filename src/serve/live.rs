@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::page::parts::{self, View};
 use super::{Courses, SettingsView, Shared, api};
 use crate::engine::snapshot::Snapshot;
+use crate::supervisor::Pulse;
 
 /// People who look at once, at most: scrapes must still find a place.
 const VIEWERS: usize = 128;
@@ -109,13 +110,14 @@ impl Live {
 }
 
 /// Records what the engine shows, and pushes what has changed by it, until told to stop.
-pub(super) async fn follow(shared: Shared, stop: CancellationToken) {
+pub(super) async fn follow(shared: &Shared, stop: &CancellationToken, pulse: &Pulse) {
     let mut snapshots = shared.snapshot.clone();
     let mut pushed: Option<Arc<Rendered>> = None;
     let mut last = Instant::now();
     let mut due: Option<Instant> = None;
     loop {
         let at = due.unwrap_or_else(Instant::now);
+        pulse.idle();
         tokio::select! {
             () = stop.cancelled() => return,
             changed = snapshots.changed() => {
@@ -123,17 +125,19 @@ pub(super) async fn follow(shared: Shared, stop: CancellationToken) {
                     return;
                 }
                 let snapshot = snapshots.borrow_and_update().clone();
+                pulse.busy();
                 shared.courses.record(&snapshot);
                 due = due.or(Some(Instant::now().max(last + PACE)));
             }
             () = tokio::time::sleep_until(at), if due.is_some() => {
+                pulse.busy();
                 (due, last) = (None, Instant::now());
                 // Nothing is drawn for nobody.
                 if shared.live.0.pushes.receiver_count() == 0 {
                     pushed = None;
                     continue;
                 }
-                let drawn = shared.live.rendered(&shared);
+                let drawn = shared.live.rendered(shared);
                 let event = drawn.event(pushed.as_deref());
                 pushed = Some(drawn);
                 // The last one may have left just now.

@@ -24,6 +24,7 @@ use dwcp_anomaly::notify::outbox::Pace;
 use dwcp_anomaly::notify::relay::Relay;
 use dwcp_anomaly::series::{Labels, Timestamp};
 use dwcp_anomaly::setting::Address;
+use dwcp_anomaly::supervisor::Tasks;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -268,7 +269,7 @@ async fn tell(
     let desk = Desk::new(setting, Vec::new(), &[], Counters::default(), now());
     let courier = Courier { desk, channels: Vec::new(), log: Log::default(), relay: Relay::default() };
     let (_found, endpoints) = watch::channel(alertmanagers);
-    courier.run(snapshots, endpoints, stop).await;
+    courier.run(&Tasks::default(), snapshots, endpoints, stop).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -24,6 +24,7 @@ use dwcp_anomaly::notify::relay::Relay;
 use dwcp_anomaly::notify::webhook::Webhook;
 use dwcp_anomaly::series::{Labels, Timestamp};
 use dwcp_anomaly::setting::{Access, Address, Redirects, Secret, http_client};
+use dwcp_anomaly::supervisor::Tasks;
 use serde_json::Value;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
@@ -176,9 +177,10 @@ impl World {
         };
         let desk = Desk::new(setting, channels, &log.records(), Counters::default(), now());
         let courier = Courier { desk, channels: notifiers, log, relay: Relay::default() };
-        let telling =
-            courier.run(self.snapshots.subscribe(), self.found.subscribe(), CancellationToken::new());
-        self.courier = Some(self.handle.spawn(telling));
+        let (snapshots, found) = (self.snapshots.subscribe(), self.found.subscribe());
+        self.courier = Some(self.handle.spawn(async move {
+            courier.run(&Tasks::default(), snapshots, found, CancellationToken::new()).await;
+        }));
     }
 
     /// Messages that the channels have got.
