@@ -2,25 +2,26 @@
 //!
 //! A header row, one time column, and metrics. An empty cell is no data. Everything else that is not a number is an
 //! error that names file, line and column; so are, for a strict reader, times that repeat or step back.
+//!
+//! Cells are separated by what a first line such as `sep=;` names. Without one it is the comma; or, if the header would be a
+//! single column then, the tab or else the semicolon that the header has. Where it is not the comma, a comma in a number is
+//! its decimal point.
 
+mod cell;
 mod header;
+mod source;
 #[cfg(test)]
 mod tests;
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::series::Timestamp;
-use crate::setting::instant;
 
-pub use header::Columns;
+use cell::Decimals;
+pub use header::{Columns, listed};
 use header::{Role, metrics_of, roles};
-
-/// Bytes a file may have once unpacked.
-const MOST_BYTES: u64 = 2 << 30;
-/// Characters of a cell that an error shows.
-const SHOWN: usize = 40;
+use source::{Bounds, Bytes, Exceeded, NoSource, Source, source, unpacked};
 
 /// Rows of metrics in the order of the file.
 #[derive(Clone, Debug, Default)]
@@ -76,59 +77,90 @@ impl Marks {
     }
 }
 
+/// A file as its rows are read.
+struct Reading<'a> {
+    header: &'a csv::StringRecord,
+    roles: Vec<Role>,
+    marks: Vec<Marks>,
+    decimals: Decimals,
+}
+
 impl Dataset {
     /// Reads a file.
     pub fn read(file: &Path, columns: &Columns) -> Result<Self, Bad> {
-        let bad = |problem: String| Bad { file: file.to_owned(), problem };
-        let bytes = std::fs::read(file).map_err(|error| {
-            bad(format!("cannot be read: {error}; give a CSV or CSV.gz file that this process may read"))
-        })?;
-        let bytes = unpack(bytes).map_err(bad)?;
-        Self::parse(&bytes, file, columns)
+        let bad = |error: std::io::Error| Bad { file: file.to_owned(), problem: unread(&error) };
+        let bytes = unpacked(std::fs::File::open(file).map_err(bad)?).map_err(bad)?;
+        Self::take(bytes, file, columns, Bounds::USUAL)
     }
 
     /// Parses the content of `file`.
     pub fn parse(bytes: &[u8], file: &Path, columns: &Columns) -> Result<Self, Bad> {
-        let bad = |problem: String| Bad { file: file.to_owned(), problem };
-        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(bytes);
-        let none = csv::StringRecord::new();
-        let header = reader.headers().map_err(|error| bad(describe(&error, &none)))?.clone();
-        let roles = roles(&header, columns).map_err(bad)?;
-        let metrics = metrics_of(&header, &roles);
-        let mut data = Self { file: file.to_owned(), metrics, ..Self::default() };
-        let mut record = csv::StringRecord::new();
-        let mut marks = vec![Marks::default(); roles.iter().filter(|role| **role == Role::Ignore).count()];
-        while reader.read_record(&mut record).map_err(|error| bad(describe(&error, &header)))? {
-            let line = record.position().map_or(0, csv::Position::line);
-            data.take(&record, &header, &roles, &mut marks)
-                .map_err(|problem| bad(format!("line {line}: {problem}")))?;
-            data.lines.push(line);
-        }
-        let is_marked = |row: usize| marks.iter().any(|marks| !marks.has_others && marks.rows[row]);
-        data.ignored = (0..data.times.len()).map(is_marked).collect();
-        if data.times.is_empty() {
-            return Err(bad("has no rows below its header; give it rows of numbers".to_owned()));
-        }
+        Self::take(Box::new(bytes), file, columns, Bounds::USUAL)
+    }
+
+    fn take(bytes: Bytes<'_>, file: &Path, columns: &Columns, bounds: Bounds) -> Result<Self, Bad> {
+        let mut data = Self { file: file.to_owned(), ..Self::default() };
+        data.fill(bytes, columns, bounds).map_err(|problem| Bad { file: file.to_owned(), problem })?;
         Ok(data)
     }
 
-    fn take(
+    fn fill(&mut self, bytes: Bytes<'_>, columns: &Columns, bounds: Bounds) -> Result<(), String> {
+        let Source { bytes, separator, skipped } = source(bytes, bounds).map_err(|none| match none {
+            NoSource::Unread(error) => unread(&error),
+            NoSource::Refused(problem) => problem,
+        })?;
+        let mut reader =
+            csv::ReaderBuilder::new().delimiter(separator).trim(csv::Trim::All).from_reader(bytes);
+        let none = csv::StringRecord::new();
+        let header = reader.headers().map_err(|error| describe(&error, &none, skipped))?.clone();
+        let roles = roles(&header, columns, bounds.columns)?;
+        self.metrics = metrics_of(&header, &roles);
+        let ignored = roles.iter().filter(|role| **role == Role::Ignore).count();
+        let mut reading = Reading {
+            header: &header,
+            roles,
+            marks: vec![Marks::default(); ignored],
+            decimals: Decimals::between(separator),
+        };
+        let mut record = csv::StringRecord::new();
+        reader.get_mut().end_row();
+        while reader.read_record(&mut record).map_err(|error| describe(&error, &header, skipped))? {
+            reader.get_mut().end_row();
+            let line = record.position().map_or(0, csv::Position::line) + skipped;
+            self.lines.push(line);
+            if held(self.lines.len(), self.metrics.len()) > bounds.held {
+                return Err(format!("line {line}: {}", too_many(self.metrics.len(), bounds.held)));
+            }
+            self.add(&record, &mut reading, line).map_err(|problem| format!("line {line}: {problem}"))?;
+        }
+        let marks = reading.marks;
+        reading.decimals.clear()?;
+        let is_marked = |row: usize| marks.iter().any(|marks| !marks.has_others && marks.rows[row]);
+        self.ignored = (0..self.times.len()).map(is_marked).collect();
+        if self.times.is_empty() {
+            return Err("has no rows below its header; give it rows of numbers".to_owned());
+        }
+        Ok(())
+    }
+
+    fn add(
         &mut self,
         record: &csv::StringRecord,
-        header: &csv::StringRecord,
-        roles: &[Role],
-        marks: &mut [Marks],
+        reading: &mut Reading<'_>,
+        line: u64,
     ) -> Result<(), String> {
+        let Reading { header, roles, marks, decimals } = reading;
         let mut marks = marks.iter_mut();
-        for ((cell, name), role) in record.iter().zip(header).zip(roles) {
+        for ((cell, name), role) in record.iter().zip(*header).zip(roles) {
             match role {
                 Role::Time => {
-                    self.times.push(time(cell).map_err(|problem| format!("column {name}: {problem}"))?);
+                    let at = decimals.time(cell).map_err(|problem| format!("column {name}: {problem}"))?;
+                    self.times.push(at);
                     self.written.push(cell.to_owned());
                 }
-                Role::Label => self.labels.push(number(cell, name)?.unwrap_or(0.0) != 0.0),
+                Role::Label => self.labels.push(decimals.label(cell, name)?),
                 Role::Ignore => marks.next().into_iter().for_each(|marks| marks.take(cell)),
-                Role::Metric => self.values.push(number(cell, name)?),
+                Role::Metric => self.values.push(decimals.number(cell, name, line)?),
             }
         }
         Ok(())
@@ -168,10 +200,15 @@ impl Dataset {
         if self.metrics != other.metrics {
             let problem = format!(
                 "has the columns {} where {} has {}; give files of the same columns",
-                other.metrics.join(", "),
+                listed(&other.metrics),
                 self.file.display(),
-                self.metrics.join(", ")
+                listed(&self.metrics)
             );
+            return Err(Bad { file: other.file, problem });
+        }
+        let most = Bounds::USUAL.held;
+        if held(self.len() + other.len(), self.metrics.len()) > most {
+            let problem = format!("with the files before it: {}", too_many(self.metrics.len(), most));
             return Err(Bad { file: other.file, problem });
         }
         self.later.push((self.len(), other.file));
@@ -309,68 +346,45 @@ impl Dataset {
     }
 }
 
-fn number(cell: &str, column: &str) -> Result<Option<f64>, String> {
-    if cell.is_empty() {
-        return Ok(None);
-    }
-    match cell.parse::<f64>() {
-        Ok(number) if number.is_finite() => Ok(Some(number)),
-        Ok(_) => {
-            Err(format!("column {column}: {cell} is no value; leave the cell empty where there is none"))
-        }
-        Err(_) => Err(format!(
-            "column {column}: {:?} is not a number; leave the cell empty where there is none, or the column out by --ignore-column {column}",
-            shown(cell)
-        )),
-    }
+/// Bytes of memory that so many rows take: sixteen a value, and what a row has besides (its time, its text, its line).
+const fn held(rows: usize, metrics: usize) -> usize {
+    rows.saturating_mul(metrics.saturating_mul(16).saturating_add(96))
 }
 
-/// Unix time or RFC 3339.
-fn time(cell: &str) -> Result<Timestamp, String> {
-    let at = instant(cell).ok_or_else(|| {
-        format!(
-            "{:?} is neither Unix seconds nor RFC 3339; name another column by --time-column",
-            shown(cell)
-        )
-    })?;
-    // Small numbers below zero are seconds of somebody's own count.
-    let is_civil = cell.parse::<f64>().is_err();
-    if is_civil && at.millis() < 0 { Err(format!("{cell} is before 1970")) } else { Ok(at) }
+/// What is wrong where rows are more than may be held.
+fn too_many(metrics: usize, most: usize) -> String {
+    format!(
+        "more than {} rows of {metrics} columns do not fit into the {most} bytes that a recording may take; give fewer rows, or fewer columns by --ignore-column",
+        most / held(1, metrics)
+    )
 }
 
-/// How a cell begins.
-fn shown(cell: &str) -> String {
-    let end = cell.char_indices().nth(SHOWN).map_or(cell.len(), |(at, _)| at);
-    if end < cell.len() { format!("{}…", &cell[..end]) } else { cell.to_owned() }
-}
-
-fn unpack(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
-    if !bytes.starts_with(&[0x1f, 0x8b]) {
-        return Ok(bytes);
-    }
-    let mut unpacked = Vec::new();
-    let mut reader = flate2::read::MultiGzDecoder::new(bytes.as_slice()).take(MOST_BYTES + 1);
-    reader.read_to_end(&mut unpacked).map_err(|error| {
-        format!("cannot be unpacked: {error}; it is cut short or damaged, so copy or pack it anew")
-    })?;
-    if unpacked.len() as u64 > MOST_BYTES {
-        return Err(format!("has more than {MOST_BYTES} bytes once unpacked; give several smaller files"));
-    }
-    Ok(unpacked)
-}
-
-fn describe(error: &csv::Error, header: &csv::StringRecord) -> String {
-    let line = error.position().map_or(1, csv::Position::line);
+/// What a reader of rows complains of; lines are counted after the `skipped` ones.
+fn describe(error: &csv::Error, header: &csv::StringRecord, skipped: u64) -> String {
+    let line = error.position().map_or(1, csv::Position::line) + skipped;
     match error.kind() {
         csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
             format!(
-                "line {line}: has {len} cells where the header has {expected_len}; give every row one cell a column"
+                "line {line}: has {len} cells where the header has {expected_len}; give every row one cell a column, and a first line such as sep=; where the header does not show what is between them"
             )
         }
         csv::ErrorKind::Utf8 { err, .. } => {
             let place = header.get(err.field()).map_or_else(String::new, |name| format!("column {name}: "));
             format!("line {line}: {place}is not UTF-8 text; save the file as UTF-8")
         }
+        csv::ErrorKind::Io(error) => unread(error),
         _ => error.to_string(),
+    }
+}
+
+/// Why bytes cannot be had.
+fn unread(error: &std::io::Error) -> String {
+    use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Exceeded>()) {
+        Some(exceeded) => exceeded.to_string(),
+        None if matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof) => {
+            format!("cannot be unpacked: {error}; it is cut short or damaged, so copy or pack it anew")
+        }
+        None => format!("cannot be read: {error}; give a CSV or CSV.gz file that this process may read"),
     }
 }

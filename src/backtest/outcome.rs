@@ -140,7 +140,7 @@ impl Outcome {
         Detector::ALL.iter().for_each(|detector| text.extend([",", detector.name()]));
         text.push_str(",evidence\n");
         for (written, verdict) in data.written.iter().zip(&self.verdicts) {
-            verdict.write(written, &mut text);
+            verdict.write(&quoted(written), &mut text);
         }
         text
     }
@@ -281,6 +281,15 @@ fn repeated(alerts: &[(usize, usize)], interval: Duration) -> Vec<(usize, usize)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_with_a_comma_stays_one_cell() {
+        let text = b"t;a\n2024-05-01 00:00:00,123;1,5\n";
+        let data = Dataset::parse(text, std::path::Path::new("d.csv"), &Default::default()).unwrap();
+        let outcome = Outcome { verdicts: vec![Verdict::default()], ..Outcome::new(&data) };
+        let table = outcome.csv(&data);
+        assert!(table.lines().nth(1).unwrap().starts_with("\"2024-05-01 00:00:00,123\",0.0"), "{table}");
+    }
 
     fn marks(text: &str) -> Vec<bool> {
         text.chars().map(|c| c == '#').collect()

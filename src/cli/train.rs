@@ -6,7 +6,7 @@ use super::backtest::{configuration, unread, write};
 use super::progress::Progress;
 use super::{Failed, Subject, Train, output, runtime};
 use crate::config::Config;
-use crate::dataset::{Columns, Dataset};
+use crate::dataset::{Columns, Dataset, listed};
 use crate::history::Prometheus;
 use crate::model_store::Store;
 use crate::series::Timestamp;
@@ -100,8 +100,8 @@ fn read(args: &Train) -> Result<Dataset, Failed> {
 /// What is wrong with columns that are not those of the configuration.
 fn others(data: &Dataset, signals: &[String]) -> String {
     let without = |some: &[String], others: &[String]| {
-        let rest: Vec<&str> = some.iter().filter(|name| !others.contains(name)).map(String::as_str).collect();
-        if rest.is_empty() { "none".to_owned() } else { rest.join(", ") }
+        let rest: Vec<&String> = some.iter().filter(|name| !others.contains(name)).collect();
+        if rest.is_empty() { "none".to_owned() } else { listed(&rest) }
     };
     format!(
         "{}: line 1: has not the columns that the configuration has signals of (missing: {}; too many: {}); record what is configured, and leave the rest out by --ignore-column",
