@@ -285,7 +285,8 @@ mod tests {
     #[test]
     fn a_time_with_a_comma_stays_one_cell() {
         let text = b"t;a\n2024-05-01 00:00:00,123;1,5\n";
-        let data = Dataset::parse(text, std::path::Path::new("d.csv"), &Default::default()).unwrap();
+        let data =
+            Dataset::parse(text, std::path::Path::new("d.csv"), &crate::dataset::Columns::default()).unwrap();
         let outcome = Outcome { verdicts: vec![Verdict::default()], ..Outcome::new(&data) };
         let table = outcome.csv(&data);
         assert!(table.lines().nth(1).unwrap().starts_with("\"2024-05-01 00:00:00,123\",0.0"), "{table}");
