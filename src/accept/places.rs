@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use hyper::Response;
 use tokio_util::sync::CancellationToken;
 
 /// A connection is given so long to ask something before it counts as one that never will.
@@ -93,16 +94,29 @@ impl Taken {
 
 impl Place {
     /// A request has come.
-    pub fn begin(&self) {
+    fn begin(&self) {
         self.is_now(|connection| connection.is_busy = true);
     }
 
     /// It was answered; `is_known` if with what was asked for.
-    pub fn end(&self, is_known: bool) {
+    fn end(&self, is_known: bool) {
         self.is_now(|connection| {
             connection.is_busy = false;
             connection.is_known |= is_known;
         });
+    }
+
+    /// A request has come, and this is how it is answered.
+    pub fn answer<B, E>(
+        self: Arc<Self>,
+        answered: impl Future<Output = Result<Response<B>, E>>,
+    ) -> impl Future<Output = Result<Response<B>, E>> {
+        self.begin();
+        async move {
+            let answer = answered.await;
+            self.end(answer.as_ref().is_ok_and(|answer| answer.status().is_success()));
+            answer
+        }
     }
 
     /// Until somebody else is given the place.

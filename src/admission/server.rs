@@ -89,13 +89,7 @@ async fn serve(
     builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
     let router = TowerToHyperService::new(router);
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-        place.begin();
-        let (answered, place) = (router.call(request), Arc::clone(&place));
-        async move {
-            let answer = answered.await;
-            place.end(answer.as_ref().is_ok_and(|answer| answer.status().is_success()));
-            answer
-        }
+        Arc::clone(&place).answer(router.call(request))
     });
     let Some(tls) = tls else {
         let _ = watcher.watch(builder.serve_connection(TokioIo::new(stream), service)).await;

@@ -84,13 +84,7 @@ where
     let router = TowerToHyperService::new(router);
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
-        place.begin();
-        let (answered, place) = (router.call(request), Arc::clone(&place));
-        async move {
-            let answer = answered.await;
-            place.end(answer.as_ref().is_ok_and(|answer| answer.status().is_success()));
-            answer
-        }
+        Arc::clone(&place).answer(router.call(request))
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())

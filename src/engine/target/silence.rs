@@ -12,7 +12,8 @@ const SILENT: &str = "this series has no value now";
 impl Target {
     /// Of an output that had a value once, or whose signal has none at all.
     pub(super) fn why_no_value(&self, slot: &Slot, setup: &Setup) -> Option<String> {
-        if let Some(value) = slot.impossible {
+        // One that the signal gave at this check; of an earlier one it is not known any more.
+        if let Some(value) = slot.impossible.filter(|_| self.last_tick == Some(slot.seen)) {
             let possible = bounds(&setup.signals[slot.signal].0);
             return Some(format!("its value, {}, is impossible: min and max allow {possible}", short(value)));
         }
