@@ -1,5 +1,6 @@
 //! The image, without a container engine: its layout is assembled, taken apart, and its root run read-only as nobody.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -62,8 +63,52 @@ fn the_image_is_whole_reproducible_and_runs_as_nobody_on_a_read_only_root() {
     let (status, said) = tool("tar", &["-xzf", layer.to_str().unwrap(), "-C", place.to_str().unwrap()], "");
     assert_eq!(status, 0, "{said}");
     assert!(!place.join("bin").exists(), "no shell");
+    for file in ["LICENSE", "THIRD_PARTY"] {
+        assert!(place.join("licenses").join(file).exists(), "no {file} in the image");
+    }
     bring_libraries(&place);
     run(&place);
+}
+
+#[test]
+fn every_package_of_the_program_is_in_its_notices_and_in_its_bill_of_materials() {
+    // Where the image has it from; what is there and up to date is left alone.
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("bom");
+    let (status, said) = tool(root().join("k8s/bom").to_str().unwrap(), &[place.to_str().unwrap()], "");
+    assert_eq!(status, 0, "{said}");
+    let notices = std::fs::read_to_string(place.join("THIRD_PARTY")).unwrap();
+    let named: BTreeSet<&str> = notices.lines().collect();
+    let bill = read(&place.join("sbom.cdx.json"));
+    assert_eq!(bill["bomFormat"], "CycloneDX");
+    let listed: BTreeSet<String> = bill["components"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|part| format!("{} {}", part["name"].as_str().unwrap(), part["version"].as_str().unwrap()))
+        .collect();
+    let packages = packages();
+    assert!(packages.len() > 100, "{packages:?}");
+    for package in packages {
+        assert!(named.contains(package.as_str()), "{package} has no notice");
+        assert!(listed.contains(&package), "{package} is not in the bill of materials");
+    }
+}
+
+/// Name and version of everything that is linked into the program, by cargo's own account.
+fn packages() -> Vec<String> {
+    let manifest = root().join("Cargo.toml");
+    let wanted =
+        ["tree", "--edges=normal", "--prefix=none", "--no-dedupe", "--format={p}", "--manifest-path"];
+    let (status, tree) = tool(env!("CARGO"), &[&wanted[..], &[manifest.to_str().unwrap()]].concat(), "");
+    assert_eq!(status, 0, "{tree}");
+    let name_and_version = |line: &str| {
+        let mut words = line.split(' ');
+        Some(format!("{} {}", words.next()?, words.next()?.strip_prefix('v')?))
+    };
+    tree.lines()
+        .filter_map(name_and_version)
+        .filter(|package| !package.starts_with("dwcp-anomaly "))
+        .collect()
 }
 
 /// A static program needs none; the one that tests are built with does.
