@@ -18,6 +18,8 @@ pub struct Policy {
     pub image: String,
     /// Further images that `dwcp.io/image` may name: whole, or their beginning up to a star.
     pub images: Vec<String>,
+    /// Processors that the images are for, as Kubernetes names them; of any kind if it is empty.
+    pub architectures: Vec<String>,
     /// Oldest version of any node of the cluster, such as "1.33"; empty if nobody knows.
     pub nodes_at_least: String,
     /// Which kind of container.
@@ -118,6 +120,7 @@ impl Default for Policy {
         Self {
             image: format!("dwcp-anomaly:{}", env!("CARGO_PKG_VERSION")),
             images: Vec::new(),
+            architectures: ["amd64", "arm64"].map(str::to_owned).into(),
             nodes_at_least: String::new(),
             sidecar: Kind::Auto,
             excluded_namespaces: ["kube-system", "kube-public", "kube-node-lease"].map(str::to_owned).into(),

@@ -50,6 +50,12 @@ pub(super) fn build(
     if let Some(why) = system::elsewhere(pod) {
         return Err(Left::new(Skip::NotLinux, format!("the sidecar runs on Linux only, and {why}")));
     }
+    if let Some(why) = system::on_other_processors(pod, &policy.architectures) {
+        let ours = policy.architectures.join(", ");
+        let told =
+            format!("the sidecar's image is for {ours} (architectures in the injector's policy), and {why}");
+        return Err(Left::new(Skip::OtherArchitecture, told));
+    }
     let port = free_port(pod, place, policy.port, targets)?;
     let volumes = Volumes::name(pod)?;
     let mut container = json!({

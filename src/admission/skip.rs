@@ -25,6 +25,8 @@ pub enum Skip {
     NameClash,
     /// It is not for Linux.
     NotLinux,
+    /// It is for processors that the sidecar's image is not for.
+    OtherArchitecture,
     /// It shows a static pod, which runs by its file whatever becomes of it here.
     MirrorPod,
     /// It is no pod that a server would take.
@@ -37,7 +39,7 @@ pub enum Skip {
 
 impl Skip {
     /// Every reason.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::NotAsked,
         Self::OptedOut,
         Self::UnknownValue,
@@ -49,6 +51,7 @@ impl Skip {
         Self::PortClash,
         Self::NameClash,
         Self::NotLinux,
+        Self::OtherArchitecture,
         Self::MirrorPod,
         Self::MalformedPod,
         Self::NotANewPod,
@@ -69,6 +72,7 @@ impl Skip {
             Self::PortClash => "port_clash",
             Self::NameClash => "name_clash",
             Self::NotLinux => "not_linux",
+            Self::OtherArchitecture => "other_architecture",
             Self::MirrorPod => "mirror_pod",
             Self::MalformedPod => "malformed_pod",
             Self::NotANewPod => "not_a_new_pod",

@@ -1,10 +1,11 @@
-//! Whether a pod's containers run on Linux, as the sidecar does, as far as the pod says.
+//! Whether a pod's containers run where the sidecar does: on Linux, on a processor that its image is for, as far as the pod says.
 
 use serde_json::Value;
 
 use super::annotation::list;
 
 const SYSTEM: [&str; 2] = ["kubernetes.io/os", "beta.kubernetes.io/os"];
+const ARCHITECTURE: [&str; 2] = ["kubernetes.io/arch", "beta.kubernetes.io/arch"];
 /// Of nodes with Windows only.
 const WINDOWS_BUILD: &str = "node.kubernetes.io/windows-build";
 
@@ -20,7 +21,7 @@ pub(super) fn elsewhere(pod: &Value) -> Option<&'static str> {
     if !selector[WINDOWS_BUILD].is_null() {
         return Some("its node selector asks for a build of Windows");
     }
-    if !may_be_on_linux(&spec["affinity"]["nodeAffinity"]) {
+    if !may_be_placed(spec, holds_on_linux) {
         return Some("its node affinity asks for another system");
     }
     // Where a pod says that it is for Linux, nobody looks at them.
@@ -30,28 +31,47 @@ pub(super) fn elsewhere(pod: &Value) -> Option<&'static str> {
     None
 }
 
-/// One of the terms is enough; of a term every part must hold.
-fn may_be_on_linux(affinity: &Value) -> bool {
-    let terms = &affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"];
+/// Why it cannot run on Linux with one of these processors, if it says so; there are any of them where the list is empty.
+pub(super) fn on_other_processors(pod: &Value, ours: &[String]) -> Option<&'static str> {
+    let spec = &pod["spec"];
+    let is_ours = |name: &str| ours.iter().any(|known| known == name);
+    let mut selected = ARCHITECTURE.iter().filter_map(|label| spec["nodeSelector"][label].as_str());
+    if ours.is_empty() {
+        None
+    } else if selected.any(|name| !is_ours(name)) {
+        Some("its node selector asks for another")
+    } else if !may_be_placed(spec, |part| holds_on_linux(part) && holds_with(part, ours)) {
+        Some("its node affinity asks for another")
+    } else {
+        None
+    }
+}
+
+/// Whether its required affinity allows a node. One of the terms is enough; of a term every part must hold.
+fn may_be_placed(spec: &Value, holds: impl Fn(&Value) -> bool) -> bool {
+    let required = &spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
+    let terms = &required["nodeSelectorTerms"];
     let Some(terms) = terms.as_array().filter(|terms| !terms.is_empty()) else { return true };
-    let parts = |term: &Value| term["matchExpressions"].as_array().cloned().unwrap_or_default();
-    terms.iter().any(|term| parts(term).iter().all(holds_on_linux))
+    terms.iter().any(|term| term["matchExpressions"].as_array().is_none_or(|parts| parts.iter().all(&holds)))
 }
 
 fn holds_on_linux(part: &Value) -> bool {
-    let key = part["key"].as_str().unwrap_or_default();
-    let operator = part["operator"].as_str().unwrap_or_default();
-    if key == WINDOWS_BUILD {
-        return ["NotIn", "DoesNotExist"].contains(&operator);
+    if part["key"] == WINDOWS_BUILD {
+        return part["operator"] == "NotIn" || part["operator"] == "DoesNotExist";
     }
-    if !SYSTEM.contains(&key) {
-        return true;
-    }
-    let names_linux = part["values"].as_array().is_some_and(|values| values.iter().any(|v| v == "linux"));
-    match operator {
-        "In" => names_linux,
-        "NotIn" => !names_linux,
-        // Every node has the label.
+    !SYSTEM.iter().any(|label| part["key"] == *label) || allows(part, &["linux".to_owned()])
+}
+
+fn holds_with(part: &Value, ours: &[String]) -> bool {
+    !ARCHITECTURE.iter().any(|label| part["key"] == *label) || allows(part, ours)
+}
+
+/// Whether a part about a label that every node has allows one of `ours`.
+fn allows(part: &Value, ours: &[String]) -> bool {
+    let names = |value: &String| part["values"].as_array().is_some_and(|all| all.iter().any(|v| v == value));
+    match part["operator"].as_str().unwrap_or_default() {
+        "In" => ours.iter().any(names),
+        "NotIn" => !ours.iter().all(names),
         operator => operator != "DoesNotExist",
     }
 }
@@ -115,5 +135,34 @@ mod tests {
         let preferred = json!([{"weight": 1, "preference": term(os, "In", &["windows"])}]);
         let affinity = json!({"preferredDuringSchedulingIgnoredDuringExecution": preferred});
         assert_eq!(elsewhere(&json!({"spec": {"affinity": {"nodeAffinity": affinity}}})), None);
+    }
+
+    #[test]
+    fn a_pod_has_other_processors_only_if_nothing_that_it_says_lets_it_run_on_ours() {
+        let ours = ["amd64", "arm64"].map(str::to_owned);
+        let (os, arch) = ("kubernetes.io/os", "kubernetes.io/arch");
+        let both = |system: &str, processor: &str| {
+            json!({"matchExpressions": [
+                {"key": os, "operator": "In", "values": [system]},
+                {"key": arch, "operator": "In", "values": [processor]},
+            ]})
+        };
+        for (spec, has_others) in [
+            (json!({}), false),
+            (json!({"nodeSelector": {arch: "arm64"}}), false),
+            (json!({"nodeSelector": {arch: "s390x"}}), true),
+            (json!({"nodeSelector": {"beta.kubernetes.io/arch": "ppc64le"}}), true),
+            (affine(&json!([term(arch, "In", &["s390x"])])), true),
+            (affine(&json!([term(arch, "In", &["s390x", "amd64"])])), false),
+            (affine(&json!([term(arch, "NotIn", &["amd64"])])), false),
+            (affine(&json!([term(arch, "NotIn", &["amd64", "arm64"])])), true),
+            (affine(&json!([term(arch, "In", &["s390x"]), term("zone", "In", &["a"])])), false),
+            (affine(&json!([both("linux", "s390x"), both("windows", "amd64")])), true),
+            (affine(&json!([both("linux", "s390x"), both("linux", "amd64")])), false),
+        ] {
+            let pod = json!({"spec": spec});
+            assert_eq!(on_other_processors(&pod, &ours).is_some(), has_others, "{spec}");
+            assert_eq!(on_other_processors(&pod, &[]), None, "{spec}");
+        }
     }
 }

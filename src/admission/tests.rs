@@ -123,6 +123,11 @@ fn reasons_to_leave_a_pod_are_told_and_named() {
             "Linux",
             with(&|p| p["spec"]["nodeSelector"] = json!({"kubernetes.io/os": "windows"})),
         ),
+        (
+            Skip::OtherArchitecture,
+            "amd64, arm64",
+            with(&|p| p["spec"]["nodeSelector"] = json!({"kubernetes.io/arch": "s390x"})),
+        ),
         (Skip::MalformedPod, "containers", with(&|p| p["spec"]["containers"] = json!("no"))),
         (Skip::MalformedPod, "no container", with(&|p| p["spec"]["containers"] = json!([]))),
         (Skip::MalformedPod, "volumes", with(&|p| p["spec"]["volumes"] = json!([7]))),
