@@ -172,7 +172,11 @@ fn is_label_name(name: &str) -> bool {
 }
 
 fn signals(config: &Config, found: &mut Found) {
-    let macros = config.macros();
+    let mut macros = config.macros();
+    if macros.rate_interval.is_zero() {
+        // That is told already; the expressions are read with another.
+        macros.rate_interval = Duration::from_secs(40);
+    }
     let mut known = HashSet::new();
     let mut budget = Budget::default();
     for (at, signal) in config.signals.iter().enumerate() {
@@ -208,10 +212,7 @@ fn signals(config: &Config, found: &mut Found) {
             format!("{key}.runbook_url"),
             "is no URL, such as https://wiki.example/cpu",
         );
-        // Of no interval no range can be made; that is told already.
-        if !macros.rate_interval.is_zero()
-            && let Err(error) = Plan::signal_within(&signal.expr, &macros, &mut budget)
-        {
+        if let Err(error) = Plan::signal_within(&signal.expr, &macros, &mut budget) {
             found.push((format!("{key}.expr"), format!("{}: {error}", signal.name)));
         }
     }

@@ -151,6 +151,10 @@ fn a_channel_without_what_it_needs_is_refused() {
             "alert:\n  email_enabled: true\n  smtp_server: s\n  smtp_from: a@b\n  email_recipients: [c]",
             "needs mailboxes",
         ),
+        (
+            "alert: {email_enabled: true, smtp_server: s, smtp_from: a@b, email_recipients: [c@d], smtp_hello: 'a b'}",
+            "smtp_hello: is no name",
+        ),
         ("alert:\n  message_title: '{{ a'", "is no template"),
         ("alert:\n  alertmanager_config: /no/am.yml", "/no/am.yml: cannot be read"),
         ("alert:\n  alertmanagers: [{path_prefix: /am}]", "needs one of url, file_sd and dns_sd"),

@@ -7,7 +7,7 @@ use super::Notifier;
 use super::config::Config;
 use super::counters::Endpoint;
 use super::desk::{Channel, Takes};
-use super::email::Email;
+use super::email::Sender;
 use super::http::{Poster, Source};
 use super::ledger::Rules;
 use super::message::Wording;
@@ -59,31 +59,34 @@ pub struct How {
     pub missing_for: Duration,
 }
 
-/// Its name, what it takes, and itself, where it can be made.
-type Switched = (&'static str, Takes, Option<Arc<dyn Notifier>>);
+/// Its name, what it takes, and itself.
+type Switched = (String, Takes, Arc<dyn Notifier>);
 
 /// The channels of the switches: warnings go to Slack; what is critical to PagerDuty, Slack and email; both to the
 /// webhook.
 pub fn enabled(config: &Config, how: &How) -> Vec<Configured> {
     let (warning, critical) = (Takes::AtLeast(Severity::Warning), Takes::AtLeast(Severity::Critical));
     let mut all: Vec<Switched> = Vec::new();
+    // The configuration was validated: what an enabled channel needs is there.
+    let mut add = |place: &str, takes: &Takes, notifier: Option<Arc<dyn Notifier>>| {
+        all.extend(notifier.map(|notifier| (place.to_owned(), takes.clone(), notifier)));
+    };
     if config.slack_enabled {
-        all.push(("slack", warning.clone(), slack(config, how)));
+        add("slack", &warning, slack(config, how));
     }
     if config.pagerduty_enabled {
-        all.push(("pagerduty", critical.clone(), pagerduty(config, how)));
+        add("pagerduty", &critical, pagerduty(config, how));
     }
     if config.webhook_enabled {
-        all.push(("webhook", warning, webhook(config, how)));
+        add("webhook", &warning, webhook(config, how));
     }
     if config.email_enabled {
-        all.push(("email", critical, email(config, how)));
+        for (address, email) in email(config, how).into_iter().flat_map(Sender::for_each) {
+            add(&format!("email/{address}"), &critical, Some(Arc::new(email)));
+        }
     }
-    // The configuration was validated: what an enabled channel needs is there.
-    let configured = |(place, takes, notifier): (&str, Takes, Option<Arc<dyn Notifier>>)| {
-        Some(Configured::new(place, takes, true, how, notifier?))
-    };
-    all.into_iter().filter_map(configured).collect()
+    let configured = |(place, takes, notifier): Switched| Configured::new(&place, takes, true, how, notifier);
+    all.into_iter().map(configured).collect()
 }
 
 fn slack(config: &Config, how: &How) -> Option<Arc<dyn Notifier>> {
@@ -121,7 +124,7 @@ fn webhook(config: &Config, how: &How) -> Option<Arc<dyn Notifier>> {
     }))
 }
 
-fn email(config: &Config, how: &How) -> Option<Arc<dyn Notifier>> {
+fn email(config: &Config, how: &How) -> Option<Sender> {
     let login = match config.smtp_username.as_str() {
         "" => None,
         user => Some((
@@ -133,7 +136,7 @@ fn email(config: &Config, how: &How) -> Option<Arc<dyn Notifier>> {
             )?,
         )),
     };
-    Some(Arc::new(Email {
+    Some(Sender {
         endpoint: Endpoint {
             notifier: "email",
             endpoint: format!("{}:{}", config.smtp_server, config.smtp_port),
@@ -142,9 +145,9 @@ fn email(config: &Config, how: &How) -> Option<Arc<dyn Notifier>> {
         tls: config.smtp_tls,
         certificates: config.smtp_tls_config.clone(),
         login,
-        hello: String::new(),
+        hello: config.smtp_hello.clone(),
         from: config.smtp_from.parse().ok()?,
         to: config.email_recipients.iter().filter_map(|to| to.parse().ok()).collect(),
         wording: Arc::clone(&how.wording),
-    }))
+    })
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::email::is_greeting;
 use super::message::Wording;
 use super::{pagerduty, relabel};
 use crate::setting::{Access, Address, BasicAuth, Secret, Span, Tls};
@@ -69,6 +70,8 @@ pub struct Config {
     pub smtp_port: u16,
     /// Sender.
     pub smtp_from: String,
+    /// Name that the mail server is greeted with; this host's where it is empty.
+    pub smtp_hello: String,
     /// User; none logs in to nobody.
     pub smtp_username: String,
     /// Password.
@@ -118,6 +121,7 @@ impl Default for Config {
             smtp_server: String::new(),
             smtp_port: 587,
             smtp_from: String::new(),
+            smtp_hello: String::new(),
             smtp_username: String::new(),
             smtp_password: None,
             smtp_password_file: String::new(),
@@ -465,11 +469,10 @@ impl Config {
         );
         if self.email_enabled {
             let is_mailbox = |text: &String| text.parse::<lettre::message::Mailbox>().is_ok();
-            must(
-                !self.smtp_server.is_empty(),
-                "email_enabled",
-                "needs smtp_server: the host of a mail server",
-            );
+            let has_server = !self.smtp_server.is_empty();
+            must(has_server, "email_enabled", "needs smtp_server: the host of a mail server");
+            let hello = &self.smtp_hello;
+            must(hello.is_empty() || is_greeting(hello), "smtp_hello", "is no name of a host");
             must(is_mailbox(&self.smtp_from), "smtp_from", "is no mailbox, such as anomaly@example.com");
             must(
                 !self.email_recipients.is_empty() && self.email_recipients.iter().all(is_mailbox),

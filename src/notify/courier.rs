@@ -17,7 +17,10 @@ use super::alertmanager::Alertmanager;
 use super::counters::Endpoint as Place;
 use super::desk::{Desk, Errand, Report};
 use super::discovery::Endpoint;
+use super::level::Posted;
+use super::message::cut;
 use super::nflog::Log;
+use super::outbox::is_about_alerts;
 use super::relay::Relay;
 use super::retry::{Failure, Kind};
 use crate::engine::snapshot::Snapshot;
@@ -188,6 +191,12 @@ impl Courier {
                     let (outcome, took) = timed(client.post(&batch)).await;
                     match &outcome {
                         Ok(()) => said.forget(&url),
+                        // A request of several is made smaller.
+                        Err(failure) if is_about_alerts(failure) => {
+                            if let [alert] = batch.as_slice() {
+                                said.refused(&url, alert, failure);
+                            }
+                        }
                         Err(failure) => said.warn("alertmanager", &url, failure, batch.len()),
                     }
                     Report::Posted(url, outcome, took)
@@ -254,6 +263,16 @@ impl Said {
         if self.0.get(endpoint) != Some(reason) {
             self.0.insert(endpoint.to_owned(), reason);
             tracing::warn!(notifier, endpoint, alerts, reason, error = %failure, "alerts not delivered");
+        }
+    }
+
+    /// One alert alone was.
+    fn refused(&self, endpoint: &str, alert: &Posted, failure: &Failure) {
+        let (key, reason) = (format!("{endpoint} {:016x}", alert.key), failure.kind.name());
+        if self.0.get(&key) != Some(reason) {
+            self.0.insert(key, reason);
+            let alert = cut(&alert.json, 500);
+            tracing::warn!(endpoint, alert, error = %failure, "an alertmanager refuses this alert; it gets the others");
         }
     }
 

@@ -144,8 +144,14 @@ impl Desk {
         for (channel, ledger) in &mut self.channels {
             let dropped = ledger.take(&self.level, |case| speaks && channel.takes.case(case, &**route));
             self.counters.dropped(&channel.endpoint, dropped);
-            self.counters.queue(&channel.endpoint, ledger.len());
         }
+        self.channels.iter().for_each(|(channel, _)| self.show_queue(&channel.endpoint));
+    }
+
+    /// Channels may have one endpoint: those of several mailboxes, or of several receivers at one host.
+    fn show_queue(&self, endpoint: &Endpoint) {
+        let there = self.channels.iter().filter(|(channel, _)| channel.endpoint == *endpoint);
+        self.counters.queue(endpoint, there.map(|(_, ledger)| ledger.len()).sum());
     }
 
     /// Whether no Alertmanager does.
@@ -207,8 +213,9 @@ impl Desk {
                 let Some((channel, ledger)) = self.channels.get_mut(*at) else { return };
                 ledger.answered(outcome, now);
                 let sent = usize::from(outcome.is_ok());
-                self.counters.tried(&channel.endpoint, sent, 1 - sent, *took);
-                self.counters.queue(&channel.endpoint, ledger.len());
+                let endpoint = channel.endpoint.clone();
+                self.counters.tried(&endpoint, sent, 1 - sent, *took);
+                self.show_queue(&endpoint);
             }
         }
     }

@@ -1,11 +1,13 @@
 //! Email: real SMTP, over TLS but to this very host, with a plain part beside the other.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use lettre::address::Envelope;
 use lettre::message::{Mailbox, MultiPart};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, CertificateStore, Identity, Tls, TlsParameters};
@@ -24,9 +26,9 @@ use crate::setting::{self, Secret, escape, hide, told};
 /// For each step of the conversation.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Tells people by email.
+/// How mail is sent, and to whom.
 #[derive(Debug)]
-pub struct Email {
+pub struct Sender {
     /// Counts are kept under this.
     pub endpoint: Endpoint,
     /// Host and port of the mail server.
@@ -37,34 +39,53 @@ pub struct Email {
     pub certificates: setting::Tls,
     /// User and password.
     pub login: Option<(String, Source)>,
-    /// Name that we greet with; this host's by default.
+    /// Name that we greet with; this host's where it is empty.
     pub hello: String,
     /// Sender.
     pub from: Mailbox,
-    /// Recipients; never empty.
+    /// Recipients; every mail names all of them.
     pub to: Vec<Mailbox>,
     /// How messages are worded.
     pub wording: Arc<Wording>,
 }
 
+/// Tells one person by email.
+#[derive(Debug)]
+pub struct Email {
+    sender: Arc<Sender>,
+    to: Mailbox,
+}
+
+impl Sender {
+    /// One for each mailbox, with its address: where one is refused, full or put off, the others have theirs, and nobody
+    /// gets a mail twice.
+    pub fn for_each(self) -> Vec<(String, Email)> {
+        let sender = Arc::new(self);
+        let by_address: BTreeMap<String, &Mailbox> =
+            sender.to.iter().map(|to| (to.email.to_string(), to)).collect();
+        let email = |to: &Mailbox| Email { sender: Arc::clone(&sender), to: to.clone() };
+        by_address.into_iter().map(|(address, to)| (address, email(to))).collect()
+    }
+}
+
 impl Notifier for Email {
     fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+        &self.sender.endpoint
     }
 
     fn tell<'a>(&'a self, message: &'a Message) -> BoxFuture<'a, Result<String, Failure>> {
         async move {
             let mut secrets: Vec<Secret> = Vec::new();
             let mut credentials = None;
-            if let Some((user, password)) = &self.login {
+            if let Some((user, password)) = &self.sender.login {
                 let password = password.read().await.map_err(|error| Failure::new(Kind::Settings, error))?;
                 credentials = Some(Credentials::new(user.clone(), password.reveal().to_owned()));
                 // As AUTH PLAIN and LOGIN spell them.
                 secrets.push(Secret::new(format!("\0{user}\0{}", password.reveal())));
                 secrets.push(password);
             }
-            let transport = self.transport(credentials)?;
-            let mail = self.mail(message, &self.wording.word(message))?;
+            let transport = self.sender.transport(credentials)?;
+            let mail = self.sender.mail(message, &self.sender.wording.word(message), &self.to)?;
             // The conversation blocks; it ends by its timeouts.
             let sent = tokio::task::spawn_blocking(move || transport.send(&mail)).await;
             let sent = sent.map_err(|error| Failure::new(Kind::Broken, error.to_string()))?;
@@ -76,7 +97,7 @@ impl Notifier for Email {
     }
 }
 
-impl Email {
+impl Sender {
     fn transport(&self, credentials: Option<Credentials>) -> Result<SmtpTransport, Failure> {
         let (host, port) = &self.server;
         let tls = match self.tls.at(host, *port) {
@@ -86,13 +107,22 @@ impl Email {
             SmtpTls::Starttls => Tls::Required(self.parameters()?),
         };
         let mut builder = SmtpTransport::builder_dangerous(host).port(*port).tls(tls).timeout(Some(PATIENCE));
-        if !self.hello.is_empty() {
-            builder = builder.hello_name(ClientId::Domain(self.hello.clone()));
-        }
+        builder = builder.hello_name(ClientId::Domain(self.hello()));
         if let Some(credentials) = credentials {
             builder = builder.credentials(credentials);
         }
         Ok(builder.build())
+    }
+
+    /// Who we say that we are. Many servers refuse whoever says an address or `localhost`, so this host's name is said where
+    /// none is given.
+    fn hello(&self) -> String {
+        if !self.hello.is_empty() {
+            return self.hello.clone();
+        }
+        let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let name = name.trim();
+        if is_greeting(name) { name.to_owned() } else { "localhost".to_owned() }
     }
 
     fn parameters(&self) -> Result<TlsParameters, Failure> {
@@ -117,12 +147,16 @@ impl Email {
         builder.build().map_err(|error| Failure::new(Kind::Tls, error.to_string()))
     }
 
-    fn mail(&self, message: &Message, worded: &Worded) -> Result<lettre::Message, Failure> {
+    fn mail(&self, message: &Message, worded: &Worded, to: &Mailbox) -> Result<lettre::Message, Failure> {
+        let refused = |error: String| Failure::new(Kind::Refused, error);
+        let envelope = Envelope::new(Some(self.from.email.clone()), vec![to.email.clone()])
+            .map_err(|error| refused(error.to_string()))?;
         // The same for a message that is sent again, so that no mailbox shows it twice.
         let host = self.from.email.domain();
         let started = message.started_at().millis();
         let id = |what: &str| format!("<{:016x}.{started}.{what}@{host}>", message.key);
         let mut builder = lettre::Message::builder()
+            .envelope(envelope)
             .from(self.from.clone())
             .subject(cut(&worded.title, 200))
             .message_id(Some(id(if message.resolved { "resolved" } else { message.severity.name() })));
@@ -134,8 +168,13 @@ impl Email {
         }
         builder
             .multipart(MultiPart::alternative_plain_html(worded.text.clone(), html(message, worded)))
-            .map_err(|error| Failure::new(Kind::Refused, error.to_string()))
+            .map_err(|error| refused(error.to_string()))
     }
+}
+
+/// Whether a name can be said in a greeting: it is one word.
+pub(super) fn is_greeting(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_graphic())
 }
 
 /// The text as a page, with links that can be followed.
@@ -191,7 +230,10 @@ fn failure(error: &lettre::transport::smtp::Error) -> Failure {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
-        text = format!("{text}: {cause}");
+        let why = cause.to_string();
+        if !text.ends_with(&why) {
+            text = format!("{text}: {why}");
+        }
         source = cause.source();
     }
     Failure::new(kind, text)

@@ -11,7 +11,7 @@ use super::alert::{Alert, fingerprint};
 use super::level::{Case, Level};
 use super::nflog::Record;
 use super::pause::Pause;
-use super::retry::{Again, Failure};
+use super::retry::{Again, Failure, Kind};
 use super::throttle::Throttle;
 use crate::detect::verdict::Severity;
 use crate::series::{Labels, Timestamp};
@@ -57,6 +57,9 @@ pub struct Ledger {
     held: HashSet<(u64, Timestamp)>,
     /// Refused for good.
     refused: HashSet<(u64, Timestamp, Severity, bool)>,
+    /// Messages, by incident and whether it has ended, that could not be taken when they were last tried: they come after
+    /// the others, so that one that is never taken holds back none.
+    put_off: HashSet<(u64, bool)>,
     plan: VecDeque<Step>,
     under_way: Option<Arc<Message>>,
     pause: Pause,
@@ -106,6 +109,7 @@ impl Ledger {
             told,
             held: HashSet::new(),
             refused: HashSet::new(),
+            put_off: HashSet::new(),
             plan: VecDeque::new(),
             under_way: None,
             pause: Pause::default(),
@@ -159,6 +163,13 @@ impl Ledger {
         fires.sort_unstable();
         // Ends first: they are short of nothing, and a channel that was told of the old may be told of the new then.
         self.plan = ends.into_iter().chain(fires.into_iter().map(|(.., at)| Step::Fire(at))).collect();
+        self.put_off.retain(|(key, _)| seen.contains(key) || self.told.contains_key(key));
+        self.plan.make_contiguous().sort_by_key(|step| {
+            self.put_off.contains(&match step {
+                Step::Fire(at) => (level.cases[*at].key, false),
+                Step::End(key, _) => (*key, true),
+            })
+        });
         let given_up = self.held.iter().filter(|held| !firing.contains(held)).count();
         self.held = still_held;
         given_up
@@ -251,11 +262,17 @@ impl Ledger {
                 self.pause = Pause::default();
                 self.refused.insert(refusal(&message));
             }
-            Err(failure) => self.pause = self.pause.next(failure.again, now),
+            Err(failure) => {
+                self.pause = self.pause.next(failure.again, now);
+                if failure.kind == Kind::Unavailable {
+                    self.put_off.insert((message.key, message.resolved));
+                }
+            }
         }
     }
 
     fn arrived(&mut self, message: &Arc<Message>, now: Timestamp) {
+        self.put_off.remove(&(message.key, message.resolved));
         if message.resolved {
             self.forget(message.key, now);
             return;

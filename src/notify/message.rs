@@ -31,6 +31,9 @@ Runbook: {{ runbook_url }}
 Look: {{ link }}
 {%- endif %}";
 
+/// Bytes of an address that is told; a longer one is left out, as a part of it leads nowhere.
+pub(super) const LONGEST_LINK: usize = 2048;
+
 /// Templates, ready.
 #[derive(Debug)]
 pub struct Wording {

@@ -2,7 +2,7 @@
 //!
 //! No clock and no I/O: whoever drives it says what time it is and how an attempt went.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,9 @@ use crate::series::Timestamp;
 pub const QUEUE: usize = 10_000;
 /// Alerts in one request.
 pub const BATCH: usize = 256;
+/// Requests that may be refused one after the other before the next one waits: eight halvings find one alert in a batch, so
+/// four bad ones are found at once, and whoever refuses everything is not asked for each alert in turn.
+const REFUSALS: u32 = 32;
 
 /// How alerts are sent again, and how life is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +37,12 @@ pub struct Outbox {
     order: VecDeque<u64>,
     waiting: HashMap<u64, Arc<Posted>>,
     under_way: Vec<Arc<Posted>>,
+    /// Most alerts of the next request: fewer after one was refused whole, until the alert that it was refused for is alone.
+    most: usize,
+    /// Keys that were refused alone; they are asked for alone again, so that they spoil no other.
+    refused: HashSet<u64>,
+    /// Requests in a row that were.
+    refusals: u32,
     is_probing: bool,
     pause: Pause,
     /// The last attempt to tell it something failed, whatever it says of its health.
@@ -63,6 +72,9 @@ impl Outbox {
             order: VecDeque::new(),
             waiting: HashMap::new(),
             under_way: Vec::new(),
+            most: BATCH,
+            refused: HashSet::new(),
+            refusals: 0,
             is_probing: false,
             pause: Pause::default(),
             is_failing: false,
@@ -101,6 +113,7 @@ impl Outbox {
             }
         }
         self.told.retain(|_, told| told.round == round);
+        self.refused.retain(|key| self.told.contains_key(key));
         let dropped = (before + added).saturating_sub(QUEUE);
         for _ in 0..dropped {
             self.drop_oldest();
@@ -130,7 +143,10 @@ impl Outbox {
         if !self.under_way.is_empty() || self.order.is_empty() || !self.pause.is_over(now) {
             return None;
         }
-        let keys: Vec<u64> = self.order.drain(..self.order.len().min(BATCH)).collect();
+        let is_alone = self.refused.contains(&self.order[0]);
+        let spoils = |key: &u64| self.refused.contains(key);
+        let before = if is_alone { 1 } else { self.order.iter().position(spoils).unwrap_or(usize::MAX) };
+        let keys: Vec<u64> = self.order.drain(..self.order.len().min(self.most).min(before)).collect();
         self.under_way = keys.iter().filter_map(|key| self.waiting.remove(key)).collect();
         self.asked_at = now;
         Some(self.under_way.clone())
@@ -152,25 +168,46 @@ impl Outbox {
         let count = batch.len();
         let Err(failure) = outcome else {
             (self.pause, self.is_failing) = (Pause::default(), false);
+            (self.most, self.refusals) = ((self.most * 2).min(BATCH), 0);
+            for alert in &batch {
+                self.refused.remove(&alert.key);
+            }
             return (count, 0, true);
         };
+        if is_about_alerts(failure) {
+            // It listens at least.
+            self.is_failing = false;
+            self.refusals += 1;
+            let may_go_on = self.refusals < REFUSALS;
+            self.pause = if may_go_on { Pause::default() } else { self.pause.next(Again::Later, now) };
+            if count > 1 {
+                self.most = count.div_ceil(2);
+                self.put_back(batch);
+                return (0, 0, true);
+            }
+            // It will be told again when everything is.
+            self.refused.extend(batch.first().map(|alert| alert.key));
+            return (0, count, true);
+        }
         if failure.again == Again::Never {
-            // It will be told again when everything is; a request that is refused whole says that it listens at least,
-            // but not that it may be asked.
-            self.is_failing = is_locked(failure);
-            self.pause = if self.is_failing { self.pause.next(Again::Later, now) } else { Pause::default() };
-            return (0, count, !self.is_failing);
+            // They will be told again when everything is; whoever does not let us in is not to be relied on.
+            (self.is_failing, self.pause) = (true, self.pause.next(Again::Later, now));
+            return (0, count, false);
         }
         self.is_failing = true;
         self.pause = self.pause.next(failure.again, now);
+        self.put_back(batch);
+        (0, count, false)
+    }
+
+    /// First in the queue again. What has been overtaken meanwhile is not told any more.
+    fn put_back(&mut self, batch: Vec<Arc<Posted>>) {
         for alert in batch.into_iter().rev() {
-            // What has been overtaken meanwhile is not told any more.
             if self.told.contains_key(&alert.key) && !self.waiting.contains_key(&alert.key) {
                 self.order.push_front(alert.key);
                 self.waiting.insert(alert.key, alert);
             }
         }
-        (0, count, false)
     }
 
     /// How being asked for life went; whether it may be relied on.
@@ -213,9 +250,9 @@ impl Outbox {
     }
 }
 
-/// Whether a refusal is of us rather than of what we said: bad, too large, or senseless.
-fn is_locked(failure: &Failure) -> bool {
-    failure.kind == Kind::Refused && !matches!(failure.status, Some(400 | 413 | 422))
+/// Whether an Alertmanager took exception to what was in the request, and not to who asks: a smaller one may be taken.
+pub fn is_about_alerts(failure: &Failure) -> bool {
+    failure.kind == Kind::Refused && matches!(failure.status, Some(400 | 413 | 422))
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::channels::{Configured, How, TIMEOUT};
 use super::config::SmtpTls;
 use super::counters::Endpoint;
 use super::desk::Takes;
-use super::email::Email;
+use super::email::Sender;
 use super::http::{Poster, Source};
 use super::pagerduty::{self, PagerDuty};
 use super::route::{Route, Written};
@@ -235,8 +235,8 @@ impl Native {
     pub fn channels(&self, how: &How) -> Vec<Configured> {
         let mut all = Vec::new();
         for receiver in &self.file.receivers {
-            let mut add = |kind: &str, at: usize, sends_resolved, notifier: Option<Arc<dyn Notifier>>| {
-                let place = format!("{}/{kind}/{at}", receiver.name);
+            let mut add = |kind: &str, part: &str, sends_resolved, notifier: Option<Arc<dyn Notifier>>| {
+                let place = format!("{}/{kind}/{part}", receiver.name);
                 let Some(notifier) = notifier else {
                     tracing::warn!(channel = place, "lacks what it needs to be told natively");
                     return;
@@ -245,16 +245,26 @@ impl Native {
                 all.push(Configured::new(&place, takes, sends_resolved, how, notifier));
             };
             for (at, config) in receiver.slack_configs.iter().enumerate() {
-                add("slack", at, config.send_resolved, self.slack(config, how));
+                add("slack", &at.to_string(), config.send_resolved, self.slack(config, how));
             }
             for (at, config) in receiver.pagerduty_configs.iter().enumerate() {
-                add("pagerduty", at, config.send_resolved, self.pagerduty(config, how));
+                add("pagerduty", &at.to_string(), config.send_resolved, self.pagerduty(config, how));
             }
             for (at, config) in receiver.webhook_configs.iter().enumerate() {
-                add("webhook", at, config.send_resolved, self.webhook(&receiver.name, config, how));
+                add(
+                    "webhook",
+                    &at.to_string(),
+                    config.send_resolved,
+                    self.webhook(&receiver.name, config, how),
+                );
             }
             for (at, config) in receiver.email_configs.iter().enumerate() {
-                add("email", at, config.send_resolved, self.email(config, how));
+                match self.email(config, how) {
+                    None => add("email", &at.to_string(), config.send_resolved, None),
+                    Some(sender) => sender.for_each().into_iter().for_each(|(address, email)| {
+                        add("email", &format!("{at}/{address}"), config.send_resolved, Some(Arc::new(email)));
+                    }),
+                }
             }
         }
         all
@@ -312,7 +322,7 @@ impl Native {
         }))
     }
 
-    fn email(&self, config: &EmailConfig, how: &How) -> Option<Arc<dyn Notifier>> {
+    fn email(&self, config: &EmailConfig, how: &How) -> Option<Sender> {
         let global = &self.file.global;
         let or = |own: &str, global: &str| if own.is_empty() { global.to_owned() } else { own.to_owned() };
         let (host, port) = or(&config.smarthost, &global.smtp_smarthost)
@@ -336,7 +346,7 @@ impl Native {
             _ if requires_tls => SmtpTls::Starttls,
             _ => SmtpTls::None,
         };
-        Some(Arc::new(Email {
+        Some(Sender {
             endpoint: Endpoint { notifier: "email", endpoint: format!("{host}:{port}") },
             server: (host, port),
             tls,
@@ -346,7 +356,7 @@ impl Native {
             from: or(&config.from, &global.smtp_from).parse().ok()?,
             to: config.to.split(',').map(|to| to.trim().parse()).collect::<Result<_, _>>().ok()?,
             wording: Arc::clone(&how.wording),
-        }))
+        })
     }
 }
 

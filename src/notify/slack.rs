@@ -10,7 +10,7 @@ use super::Notifier;
 use super::counters::Endpoint;
 use super::http::Poster;
 use super::ledger::Message;
-use super::message::{Worded, Wording, cut};
+use super::message::{LONGEST_LINK, Worded, Wording, cut};
 use super::retry::{Failure, Kind};
 use crate::detect::verdict::Severity;
 use crate::setting::told;
@@ -57,7 +57,8 @@ fn payload(message: &Message, worded: &Worded, channel: &str) -> Value {
             "fallback": escape(&title),
             "color": color,
             "title": escape(&title),
-            "title_link": message.worst().generator_url,
+            // A part of an address leads nowhere.
+            "title_link": Some(&message.worst().generator_url).filter(|url| url.len() <= LONGEST_LINK),
             "text": escape(&cut(&worded.text, 3000)),
             "ts": message.worst().starts_at.millis() / 1000,
         }],

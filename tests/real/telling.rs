@@ -226,6 +226,42 @@ fn email_goes_over_tls_with_a_login_and_has_a_plain_part() {
     }
 }
 
+#[test]
+fn a_mailbox_that_is_refused_or_put_off_keeps_no_mail_from_the_others() {
+    let certificates = certificates();
+    let path = |name: &str| certificates.path().join(name).display().to_string();
+    let server = mail_server("none", &path("server.pem"), &path("server.key"));
+    let config = |more: &str| {
+        format!(
+            "  email_enabled: true\n  email_recipients: [a@example.com, gone@example.com, later@example.com, c@example.com]\n  \
+             smtp_from: anomaly@example.com\n  smtp_server: 127.0.0.1\n  smtp_port: {}\n{more}",
+            server.port
+        )
+    };
+    let mails = || -> Vec<Value> {
+        let log = std::fs::read_to_string(server.directory.path().join("log")).unwrap();
+        log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    };
+    let got = |whose: &str| mails().iter().filter(|mail| mail["to"][0] == whose).count();
+    // While it runs, who was put off is tried again, and alone.
+    let target = Synthetic::start();
+    let watching = watching(&target, &config("  smtp_hello: web-1.example.com\n"));
+    let sidecar = sidecar(&watching);
+    wait_until_all_vote(&sidecar);
+    target.set(100.0);
+    soon("mails", || ["a", "later", "c"].iter().all(|who| got(&format!("{who}@example.com")) == 1));
+    assert_eq!(got("gone@example.com"), 0);
+    assert!(mails().iter().all(|mail| mail["hello"] == "web-1.example.com"), "{:?}", mails());
+    let text = mails()[0]["text"].as_str().unwrap().to_owned();
+    assert!(text.contains("gone@example.com") && text.contains("c@example.com"), "each names all: {text}");
+    // Asked for once, each mailbox has its line, and this host's name is good enough for a greeting.
+    let (status, said) = test_alert(&format!("alert:\n{}", config("")), &["--severity", "critical"]);
+    assert!(status == 1 && said.contains("1 of 4 did not take it"), "{said}");
+    let line = |whose: &str| said.lines().find(|line| line.contains(whose)).unwrap().to_owned();
+    assert!(line("gone@").contains("no such mailbox"), "{said}");
+    assert!(["a@", "later@", "c@"].iter().all(|whose| line(whose).contains("taken")), "{said}");
+}
+
 /// An authority, and two certificates of it: for 127.0.0.1, and for a client.
 fn certificates() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();

@@ -51,6 +51,32 @@ fn an_end_is_not_told_where_no_firing_went() {
 }
 
 #[test]
+fn a_message_that_is_never_taken_holds_back_no_other() {
+    let mut ledger = Ledger::new(rules(), &[], at(0));
+    let all = || {
+        let of_host = |host: &str| incident(host, &[(WARNING, 5)], None);
+        vec![incident("never", &[(CRITICAL, 1)], None), of_host("a"), of_host("b")]
+    };
+    let (mut taken, mut tries) = (Vec::new(), 0);
+    for now in 10..100 {
+        let level = level(all(), now);
+        ledger.take(&level, |_| true);
+        while let Some(message) = ledger.next(&level, at(now)) {
+            let is_taken = message.severity == WARNING;
+            let outcome = if is_taken { Ok(()) } else { Err(Failure::new(Kind::Unavailable, "HTTP 500")) };
+            ledger.answered(&outcome, at(now));
+            if is_taken {
+                taken.push(now);
+            } else {
+                tries += 1;
+            }
+        }
+    }
+    assert_eq!(taken, [11, 11], "as soon as the pause after the first failure is over");
+    assert!((4..20).contains(&tries), "{tries}: it is tried again, with longer and longer pauses");
+}
+
+#[test]
 fn two_hosts_with_the_same_fault_are_two_messages() {
     let mut ledger = Ledger::new(rules(), &[], at(0));
     let both = ["a", "b"].map(|host| incident(host, &[(WARNING, 5)], None)).to_vec();

@@ -116,6 +116,46 @@ fn a_refused_batch_is_not_tried_again_before_everything_is() {
 }
 
 #[test]
+fn an_alert_that_is_refused_spoils_no_other_and_is_asked_for_alone_from_then_on() {
+    let hosts: Vec<String> = (0..300).map(|n| format!("host{n}")).collect();
+    let fires = |now| {
+        let of_host = |host: &String| incident(host, &[(Severity::Warning, 5)], None);
+        level(hosts.iter().map(of_host).collect(), now)
+    };
+    let is_bad = |alert: &Posted| alert.json.contains("\"host7\"") || alert.json.contains("\"host222\"");
+    let mut outbox = Outbox::new(PACE, at(0));
+    let mut requests = Vec::new();
+    for now in [5, 65, 125] {
+        outbox.take(&fires(now));
+        let (mut taken, mut failed, mut asked) = (0, 0, 0);
+        while let Some(batch) = outbox.next_batch(at(now)) {
+            let outcome = if batch.iter().any(|alert| is_bad(alert)) { refused(400) } else { Ok(()) };
+            let (sent, lost, lives) = outbox.answered(&outcome, at(now));
+            assert!(lives);
+            (taken, failed, asked) = (taken + sent, failed + lost, asked + 1);
+        }
+        assert_eq!((taken, failed), (298, 2), "at {now}");
+        requests.push(asked);
+    }
+    // Two that are alone, and what is before, between and after them.
+    assert!(requests[0] < 50 && requests[2] == 5, "{requests:?}");
+}
+
+#[test]
+fn whoever_refuses_everything_is_not_asked_for_each_alert_in_turn() {
+    let incidents = (0..1000).map(|n| incident(&format!("host{n}"), &[(Severity::Warning, 5)], None));
+    let mut outbox = Outbox::new(PACE, at(0));
+    outbox.take(&level(incidents.collect(), 5));
+    let mut asked = 0;
+    while outbox.next_batch(at(5)).is_some() {
+        outbox.answered(&refused(400), at(5));
+        asked += 1;
+    }
+    assert_eq!(asked, REFUSALS);
+    assert!(!outbox.is_empty() && outbox.due() > Some(at(5)));
+}
+
+#[test]
 fn life_is_asked_for_only_in_silence() {
     let mut outbox = Outbox::new(PACE, at(0));
     assert!(!outbox.next_probe(at(9)));

@@ -1,6 +1,7 @@
 //! What Alertmanager would refuse in the receivers of a file, as far as they are told natively.
 
 use super::super::config::is_http;
+use super::super::email::is_greeting;
 use super::{Access, EmailConfig, File, Global, Http, Receiver, Secret};
 
 /// Key path and problem.
@@ -81,6 +82,8 @@ fn of_email(email: &EmailConfig, global: &Global, key: &str, found: &mut Found) 
     must(!email.to.is_empty(), format!("{key}.to"), "is missing; name whom to write to", found);
     let from = if email.from.is_empty() { &global.smtp_from } else { &email.from };
     must(!from.is_empty(), format!("{key}.from"), "is missing; set it here or as global.smtp_from", found);
+    let hello = if email.hello.is_empty() { &global.smtp_hello } else { &email.hello };
+    must(hello.is_empty() || is_greeting(hello), format!("{key}.hello"), "is no name of a host", found);
     let told = "is missing; set it here or as global.smtp_smarthost";
     match (email.smarthost.as_str(), global.smtp_smarthost.as_str()) {
         ("", "") => must(false, format!("{key}.smarthost"), told, found),
